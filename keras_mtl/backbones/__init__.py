@@ -1,0 +1,41 @@
+"""Backbones: recipes for the part of a model that all tasks share, from raw input to features.
+
+>>> from keras_mtl import backbones
+>>> model = backbones.Convolutional((24, 32, 1)).build()
+>>> model.output_shape
+(None, 6, 8, 128)
+"""
+
+from typing import Any
+
+from keras_mtl.backbones._base import Backbone, registry
+from keras_mtl.backbones._convolutional import Convolutional
+from keras_mtl.backbones._image import Image, ImagePreprocessing, architectures
+from keras_mtl.backbones._mlp import MLP
+
+
+def names() -> list[str]:
+    """The names of the package's own backbones; `architectures` has those of `keras.applications`."""
+    return registry.names()
+
+
+def get(identifier: Any, **arguments: Any) -> Backbone:
+    """A backbone from a name of `names()` and its arguments, a config of `keras.saving`, or an instance.
+
+    Args:
+        identifier: the name, config or instance.
+        **arguments: with a name: the arguments of the backbone's class.
+
+    Raises:
+        ValueError: if the name is unknown; the message lists the known ones.
+
+    Example:
+
+    >>> from keras_mtl import backbones
+    >>> type(backbones.get("mlp", input_shape=4)).__name__
+    'MLP'
+    """
+    return registry.get(identifier, **arguments)
+
+
+__all__ = ["MLP", "Backbone", "Convolutional", "Image", "ImagePreprocessing", "architectures", "get", "names"]

@@ -1,0 +1,62 @@
+"""Weights learnt from the tasks' homoscedastic uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_mtl.balancers._base import LossBalancer, registry
+
+
+@registry.register("uncertainty")
+class Uncertainty(LossBalancer):
+    """Learns a noise variance for each task, and divides the task's loss by it.
+
+    With `s = log(variance)` the total loss is the sum over the tasks of `c * exp(-s) * loss + s / 2`, where `c` is 1/2
+    for the mean squared error (a Gaussian likelihood) and 1 for every other loss (a scaled softmax likelihood, in the
+    paper's approximation). `s` is trained by the model's optimizer along with everything else. Use it where the losses
+    have different units. The total can fall below zero: it is a negative log-likelihood.
+
+    Source: A. Kendall, Y. Gal, R. Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry
+    and Semantics", CVPR 2018, equations 7 to 10. A task's `weight` multiplies both of its terms; the paper has no such
+    weights. A task that has no label in a batch contributes neither term.
+
+    Args:
+        **kwargs: the arguments of `keras.layers.Layer`: `name`, `trainable`, and `dtype`, by default float32.
+
+    Example:
+
+    >>> from keras_mtl import balancers
+    >>> balancers.Uncertainty()([2.0, 0.5], [True, True]).numpy()
+    array([1., 1.], dtype=float32)
+    """
+
+    _likelihood_factor: np.ndarray | None = None
+
+    def bind(self, names: Sequence[str], weights: Sequence[float], losses: Sequence[keras.losses.Loss]) -> None:
+        """Reads off the losses which tasks have a Gaussian likelihood."""
+        self._likelihood_factor = np.asarray(
+            [0.5 if isinstance(loss, keras.losses.MeanSquaredError) else 1.0 for loss in losses]
+        )
+        super().bind(names, weights, losses)
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        """Creates the log variances, zeros `[num_tasks]`."""
+        self.log_variance = self.add_weight(shape=input_shape[:1], initializer="zeros", name="log_variance")
+        super().build(input_shape)
+
+    def call(self, losses: Any, active: Any) -> Any:
+        """The tasks' precisions."""
+        num_tasks = losses.shape[0]
+        factor = np.ones(num_tasks) if self._likelihood_factor is None else self._likelihood_factor
+        precision = ops.convert_to_tensor(factor, dtype=self.compute_dtype) * ops.exp(-self.log_variance)
+        return self.preference(num_tasks) * precision * ops.cast(active, self.compute_dtype)
+
+    def regularization(self, active: Any) -> Any:
+        """The likelihood's normalizing term, half the sum of the log variances."""
+        counted = self.preference(self.log_variance.shape[0]) * ops.cast(active, self.compute_dtype)
+        return 0.5 * ops.sum(counted * self.log_variance)

@@ -1,0 +1,90 @@
+"""Reads off a Functional graph which parameters are shared by tasks and which belong to one task alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Which tasks each trainable variable of a model serves.
+
+    Args:
+        shared: the variables from which two or more outputs can be reached, in the model's order.
+        specific: the variables from which only one output can be reached, by task, in the model's order.
+        other: the variables from which no output can be reached: those of a balancer, say.
+        tasks: for each shared variable, the tasks whose outputs can be reached from it.
+    """
+
+    shared: list[Any]
+    specific: dict[str, list[Any]]
+    other: list[Any]
+    tasks: list[frozenset[str]]
+
+
+def partition(model: keras.Model, outputs: Mapping[str, Any]) -> Partition:
+    """Sorts the trainable variables of a Functional model by the outputs that can be reached from their layers.
+
+    Args:
+        model: the model.
+        outputs: its output tensors by task.
+    """
+    reached_by = _variables(_reach(list(outputs.values()), [frozenset([task]) for task in outputs]))
+    shared, tasks, other = [], [], []
+    specific: dict[str, list[Any]] = {task: [] for task in outputs}
+    for variable in model.trainable_variables:
+        reached = reached_by.get(id(variable), frozenset())
+        if len(reached) > 1:
+            shared.append(variable)
+            tasks.append(reached)
+        elif reached:
+            specific[next(iter(reached))].append(variable)
+        else:
+            other.append(variable)
+    return Partition(shared, specific, other, tasks)
+
+
+def _reach(tensors: Sequence[Any], labels: Sequence[frozenset[str]]) -> dict[Any, frozenset[str]]:
+    """Each operation behind `tensors`, nested ones included, with the labels of the tensors that it leads to."""
+    reach: dict[Any, frozenset[str]] = defaultdict(frozenset)
+    seen: dict[int, frozenset[str]] = defaultdict(frozenset)
+    waiting = list(zip(tensors, labels, strict=True))
+    while waiting:
+        tensor, label = waiting.pop()
+        if label <= seen[id(tensor)]:
+            continue
+        seen[id(tensor)] |= label
+        # `_keras_history` and `_inbound_nodes` are private. Keras has no public way from a tensor to the call that made
+        # it, and the sets of layers behind two outputs alone do not tell which branch of a nested model leads where.
+        # tests/unit/engine/test_partition.py would notice their change.
+        operation, node_index, output_index = tensor._keras_history
+        node = operation._inbound_nodes[node_index]
+        reach[operation] |= label
+        inputs = node.input_tensors
+        if isinstance(operation, keras.Model) and len(node.output_tensors) > 1 and hasattr(operation, "operations"):
+            inner_output = operation.outputs[output_index]
+            inner = _reach([inner_output], [label])
+            for inner_operation, inner_label in inner.items():
+                reach[inner_operation] |= inner_label
+            inputs = [
+                outer
+                for outer, inner_input in zip(inputs, operation.inputs, strict=True)
+                if inner_input._keras_history[0] in inner
+            ]
+            del reach[operation]
+        waiting.extend((source, label) for source in inputs)
+    return reach
+
+
+def _variables(reach: Mapping[Any, frozenset[str]]) -> dict[int, frozenset[str]]:
+    reached_by: dict[int, frozenset[str]] = defaultdict(frozenset)
+    for operation, label in reach.items():
+        if isinstance(operation, keras.layers.Layer):
+            for variable in operation.trainable_variables:
+                reached_by[id(variable)] |= label
+    return reached_by

@@ -1,0 +1,34 @@
+"""What the engine asks of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import keras
+
+from keras_mtl.balancers import GramianBalancer, LossBalancer
+from keras_mtl.engine._partition import Partition
+from keras_mtl.engine._task_losses import TaskLosses
+from keras_mtl.tasks import Task
+
+
+class TrainableModel(Protocol):
+    """A compiled multi-task model, as the steps see it."""
+
+    tasks: Sequence[Task]
+    task_losses: TaskLosses
+    task_loss_trackers: Sequence[keras.metrics.Metric]
+    loss_balancer: LossBalancer
+    gradient_balancer: GramianBalancer | None
+    optimizer: keras.optimizers.Optimizer
+    partition: Partition
+    trainable_variables: Sequence[keras.Variable]
+    losses: Sequence[Any]
+    metrics: Sequence[keras.metrics.Metric]
+
+    def __call__(self, x: Any, training: bool) -> dict[str, Any]:
+        """Predictions by task."""
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> dict[str, Any]:
+        """Updates the compiled metrics and returns the logs."""

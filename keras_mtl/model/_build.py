@@ -1,0 +1,124 @@
+"""From a backbone, tasks and a sharing architecture to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_mtl import backbones, sharing as sharings
+from keras_mtl._registry import unknown_name
+from keras_mtl.model._model import MultiTaskModel, check_tasks
+
+
+def build_model(
+    backbone: Any,
+    tasks: Sequence[Any],
+    sharing: Any = "hard",
+    *,
+    input_shape: Sequence[int] | None = None,
+    weights: str | None = None,
+    features: str | None = None,
+    name: str | None = None,
+) -> MultiTaskModel:
+    """Builds a multi-task model: a backbone, a rule for sharing it, and a head for each task.
+
+    Args:
+        backbone: the name of an architecture of `keras.applications` (raw images with values of 0 to 255 go in: the
+            architecture's own preprocessing is inside), `"convolutional"` or `"mlp"`, a `backbones.Backbone`, or any
+            `keras.Model`. A Functional or Sequential model is taken in layer by layer, and its weights are the new
+            model's too; any other model becomes one layer, and has to be built.
+        tasks: the tasks: instances, or configs.
+        sharing: a name of `sharing.names()`, an instance or a config. Defaults to `"hard"`.
+        input_shape: the shape of one input, with a named backbone: `(height, width, 3)` for an architecture,
+            `(height, width, channels)` for `"convolutional"`, `(number,)` for `"mlp"`. Defaults to
+            `(None, None, 3)` for an architecture; the others need it.
+        weights: with an architecture: `"imagenet"`, None (random), or the path of a weights file. Defaults to None.
+        features: the name of the backbone's layer whose output the tasks read. Defaults to the backbone's output.
+        name: the name of the model.
+
+    Returns:
+        A `MultiTaskModel`, to be compiled.
+
+    Raises:
+        ValueError: if the backbone, sharing or a task is unknown (the message lists the known ones), names of tasks
+            are repeated, or the backbone refuses `input_shape` or `weights`.
+
+    Example:
+
+    >>> import keras_mtl as mtl
+    >>> tasks = [mtl.tasks.Classification("digit", 10), mtl.tasks.BinaryClassification("is_even")]
+    >>> model = mtl.build_model("convolutional", tasks, input_shape=(8, 8, 1))
+    >>> {name: tuple(output.shape) for name, output in model.output.items()}
+    {'digit': (None, 10), 'is_even': (None, 1)}
+    """
+    found = check_tasks(tasks)
+    rule = sharings.get(sharing)
+    inputs, output = _ends(_to_model(backbone, input_shape, weights), features)
+    task_features = rule({"features": output}, found)
+    outputs = {task.name: task.head(task_features[task.name]) for task in found}
+    return MultiTaskModel(inputs, outputs, found, name=name)
+
+
+def _to_model(backbone: Any, input_shape: Sequence[int] | None, weights: str | None) -> keras.Model:
+    if isinstance(backbone, str):
+        return _named(backbone, input_shape, weights).build()
+    for parameter, value in (("input_shape", input_shape), ("weights", weights)):
+        if value is not None:
+            raise ValueError(
+                f"Parameter `{parameter}` goes with the name of a backbone, and a {type(backbone).__name__} has its own. "
+                f"Received: {parameter}={value!r}. Leave it out."
+            )
+    if isinstance(backbone, dict):
+        backbone = keras.saving.deserialize_keras_object(backbone)
+    if isinstance(backbone, backbones.Backbone):
+        return backbone.build()
+    if isinstance(backbone, keras.Model):
+        return backbone
+    raise ValueError(
+        "Parameter `backbone` should be the name of a backbone, a `backbones.Backbone` or a `keras.Model`. "
+        f"Received: {backbone!r} (of type {type(backbone).__name__})"
+    )
+
+
+def _named(name: str, input_shape: Sequence[int] | None, weights: str | None) -> backbones.Backbone:
+    architectures = {architecture.lower() for architecture in backbones.architectures()}
+    if name.lower() in architectures:
+        return backbones.Image(name, input_shape=input_shape, weights=weights)
+    if name not in backbones.names():
+        raise unknown_name("backbone", name, [*backbones.names(), *backbones.architectures()])
+    if weights is not None:
+        raise ValueError(
+            f"Parameter `weights` goes with an architecture of `keras.applications`, and {name!r} is none. "
+            f"Received: weights={weights!r}. Leave it out."
+        )
+    if input_shape is None:
+        raise ValueError(f"The backbone {name!r} needs the shape of one input. Received: input_shape=None")
+    return backbones.get(name, input_shape=input_shape)
+
+
+def _ends(model: keras.Model, features: str | None) -> tuple[Any, Any]:
+    """The inputs of a backbone and the tensor that the tasks read."""
+    if not hasattr(model, "operations") and not isinstance(model, keras.Sequential):
+        if features is not None:
+            raise ValueError(
+                f"Parameter `features` names a layer of a Functional or Sequential backbone. Received: "
+                f"features={features!r} with a {type(model).__name__}. Leave it out."
+            )
+        if not model.built:
+            raise ValueError(f"The backbone {model.name!r} should be built: call it on a batch first.")
+        inputs = keras.Input(model.input_shape[1:])
+        return inputs, model(inputs)
+    if features is not None:
+        layers = {layer.name: layer for layer in model.layers}
+        if features not in layers:
+            raise unknown_name(f"layer of the backbone {model.name!r}", features, layers)
+        return model.input, layers[features].output
+    outputs = keras.tree.flatten(model.output)
+    if len(outputs) != 1:
+        raise ValueError(
+            f"The backbone {model.name!r} should have one output. Received: {len(outputs)} outputs. "
+            "Name the layer to read as `features`."
+        )
+    return model.input, outputs[0]

@@ -1,0 +1,274 @@
+"""A Functional Keras model whose outputs are tasks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import keras
+
+from keras_mtl import engine, tasks as task_kinds
+from keras_mtl._checks import check_same_names
+from keras_mtl._registry import serializable
+from keras_mtl.balancers import GramianBalancer, LossBalancer
+from keras_mtl.model._balancing import resolve_balancers
+from keras_mtl.model._label_checks import check_labels
+from keras_mtl.tasks import Task
+
+
+@serializable
+class MultiTaskModel(keras.Model):
+    """A Functional `keras.Model` with one output for each task, trained by plain `fit`.
+
+    `build_model` makes one from a backbone; this class also takes a graph that was built by hand. The tasks bring
+    losses and metrics, the balancer of `compile` settles their conflict. Labels come as a dict by task name, and the
+    logs have `loss`, `{task}_loss` and `{task}_{metric}`. Parameters from which several outputs can be reached are
+    shared; those of one task alone always receive that task's own gradient.
+
+    Args:
+        inputs: the `keras.Input`s of the graph: one, a list or a dict.
+        outputs: its outputs `(batch, ...)`, by task name.
+        tasks: the tasks: instances, or configs.
+        name: the name of the model.
+
+    Raises:
+        ValueError: if task names are repeated, outputs and tasks do not match, or an output has another size than its
+            task.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from keras_mtl import MultiTaskModel, tasks
+    >>> inputs = keras.Input((4,))
+    >>> trunk = keras.layers.Dense(8, activation="relu")(inputs)
+    >>> outputs = {
+    ...     "kind": keras.layers.Dense(3, activation="softmax")(trunk),
+    ...     "size": keras.layers.Dense(1)(trunk),
+    ... }
+    >>> model = MultiTaskModel(inputs, outputs, [tasks.Classification("kind", 3), tasks.Regression("size")])
+    >>> model.compile("adam", balancer="uncertainty")
+    >>> x, y = np.ones((6, 4)), {"kind": np.zeros(6, int), "size": np.ones(6)}
+    >>> sorted(model.fit(x, y, verbose=0).history)
+    ['kind_accuracy', 'kind_loss', 'loss', 'size_loss', 'size_mae']
+    """
+
+    def __init__(
+        self, inputs: Any, outputs: Mapping[str, Any], tasks: Sequence[Any], name: str | None = None, **kwargs: Any
+    ) -> None:
+        tasks = check_tasks(tasks)
+        _check_outputs(outputs, tasks)
+        super().__init__(inputs, {task.name: outputs[task.name] for task in tasks}, name=name, **kwargs)
+        self.tasks = tasks
+        self.task_loss_trackers = [keras.metrics.Mean(name=f"{task.name}_loss") for task in tasks]
+        # A tracked list, emptied and filled by `compile`: an attribute that is set anew would leave the variables of
+        # the balancer before among the model's.
+        self._balancers: list[Any] = []
+
+    def compile(  # noqa: A003
+        self,
+        optimizer: Any = "rmsprop",
+        balancer: Any = "equal",
+        loss: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Configures the model for training.
+
+        Args:
+            optimizer: as in `keras.Model.compile`.
+            balancer: a name of `balancers.names()`, an instance, a config, or a list of a loss balancer followed by a
+                gradient balancer. Defaults to `"equal"`.
+            loss: losses by task, in place of the tasks' own.
+            metrics: lists of metrics by task, in place of the tasks' own.
+            **kwargs: `weighted_metrics`, `run_eagerly`, `steps_per_execution`, `jit_compile` and `auto_scale_loss`, as
+                in `keras.Model.compile`.
+
+        Raises:
+            ValueError: if the balancer is unknown, a key is no task's, or `loss_weights` are given.
+
+        Example:
+
+        >>> import keras_mtl as mtl
+        >>> model = mtl.build_model("mlp", [mtl.tasks.Regression("a"), mtl.tasks.Regression("b")], input_shape=(3,))
+        >>> model.compile("adam", balancer=["uncertainty", "pcgrad"])
+        """
+        if "loss_weights" in kwargs:
+            raise ValueError(
+                "`loss_weights` are the business of the tasks and the balancer here. Give the tasks a `weight`, or pass "
+                f"balancer=balancers.Fixed({kwargs['loss_weights']!r})."
+            )
+        losses = {task.name: task.loss for task in self.tasks}
+        losses.update({task: _loss(task, given) for task, given in self._by_task(loss, "loss").items()})
+        all_metrics = {task.name: task.metrics for task in self.tasks}
+        all_metrics.update(self._by_task(metrics, "metrics"))
+        found = resolve_balancers(balancer, self.tasks)
+        for part in found:
+            if part is not None:
+                part.bind([task.name for task in self.tasks], [task.weight for task in self.tasks], list(losses.values()))
+        super().compile(optimizer=optimizer, loss=None, metrics=all_metrics, **kwargs)
+        self._balancers.clear()
+        self._balancers.extend(part for part in found if part is not None)
+        self.loss = losses
+        self.task_losses = engine.TaskLosses(losses)
+        # A proxy, which Keras does not track: the balancers would be tracked a second time.
+        self._compile_arguments = MappingProxyType({"loss": loss, "metrics": metrics, **kwargs})
+
+    @property
+    def loss_balancer(self) -> LossBalancer:
+        """The balancer of the losses; `Equal` where only a gradient balancer was asked for."""
+        return self._balancers[0]
+
+    @property
+    def gradient_balancer(self) -> GramianBalancer | None:
+        """The balancer of the gradients, or None."""
+        return self._balancers[1] if len(self._balancers) > 1 else None
+
+    @property
+    def partition(self) -> engine.Partition:
+        """Which trainable variables are shared, and which belong to one task: read off the graph."""
+        return engine.partition(self, self.output)
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Trains the model: `keras.Model.fit`, with the labels checked first.
+
+        Args:
+            x: inputs, or a data set that yields `(inputs, {label: values})`.
+            y: arrays of labels by key, where `x` is inputs.
+            *args: as in `keras.Model.fit`.
+            **kwargs: as in `keras.Model.fit`.
+
+        Raises:
+            ValueError: before any training, for labels without a task, tasks without a label, and labels of the wrong
+                shape, dtype or range.
+        """
+        check_labels(self.tasks, x, y)
+        given = inspect.signature(keras.Model.fit).bind_partial(self, x, y, *args, **kwargs).arguments
+        validation = given.get("validation_data")
+        if validation is not None:
+            check_labels(self.tasks, *(validation[:2] if isinstance(validation, (tuple, list)) else (validation, None)))
+        return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates the model: `keras.Model.evaluate`, with the labels checked first.
+
+        `loss` is the sum of the losses weighted by the tasks' own weights, plus the model's regularization, whatever
+        the balancer.
+
+        Args:
+            x: inputs, or a data set that yields `(inputs, {label: values})`.
+            y: arrays of labels by key, where `x` is inputs.
+            *args: as in `keras.Model.evaluate`.
+            **kwargs: as in `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: as in `fit`.
+        """
+        if not kwargs.get("_use_cached_eval_dataset"):  # `fit` calls with it, and has checked
+            check_labels(self.tasks, x, y)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One update of the weights."""
+        return engine.train_step(self, data)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """One batch of evaluation."""
+        return engine.test_step(self, data)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The loss that `evaluate` reports, for one batch."""
+        del x, training
+        return engine.plain_total(self, engine.losses_by_label(self, y, y_pred, sample_weight))
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """The logs so far. The metrics of an only task bear its name too, which Keras leaves out."""
+        logs = super().get_metrics_result()
+        if len(self.tasks) > 1:
+            return logs
+        (task,) = self.tasks
+        own = {"loss", f"{task.name}_loss"}
+        return {name if name in own else f"{task.name}_{name}": value for name, value in logs.items()}
+
+    def get_config(self) -> dict[str, Any]:
+        """The graph, as a plain Functional model, and the tasks."""
+        graph = keras.Model(self.input, self.output, name=self.name)
+        return {
+            "graph": keras.saving.serialize_keras_object(graph),
+            "tasks": [keras.saving.serialize_keras_object(task) for task in self.tasks],
+            "trainable": self.trainable,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> MultiTaskModel:
+        """A model from what `get_config` returned."""
+        graph = keras.saving.deserialize_keras_object(config["graph"], custom_objects=custom_objects)
+        found = [keras.saving.deserialize_keras_object(task, custom_objects=custom_objects) for task in config["tasks"]]
+        return cls(graph.input, graph.output, found, name=graph.name, trainable=config["trainable"])
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """The arguments of `compile`, or None before it was called."""
+        if not self.compiled:
+            return None
+        arguments = {"optimizer": self.optimizer, "balancer": list(self._balancers), **self._compile_arguments}
+        return keras.saving.serialize_keras_object(arguments)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles the model with what `get_compile_config` returned, and builds the optimizer's state."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def _by_task(self, values: Mapping[str, Any] | None, parameter: str) -> dict[str, Any]:
+        """The argument `parameter` of `compile` as a dict, with its keys checked."""
+        if values is None:
+            return {}
+        names = [task.name for task in self.tasks]
+        if not isinstance(values, Mapping) or not set(values) <= set(names):
+            received = sorted(values) if isinstance(values, Mapping) else values
+            raise ValueError(f"Parameter `{parameter}` should be a dict by task, of {names}. Received: {received!r}")
+        return dict(values)
+
+
+def check_tasks(tasks: Sequence[Any]) -> tuple[Task, ...]:
+    """The tasks from instances or configs.
+
+    Raises:
+        ValueError: if there is none, or two bear the same name.
+    """
+    if not isinstance(tasks, Sequence) or isinstance(tasks, (str, bytes)) or not tasks:
+        raise ValueError(f"Parameter `tasks` should be a list of at least one task. Received: tasks={tasks!r}")
+    found = tuple(task_kinds.get(task) for task in tasks)
+    names = [task.name for task in found]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"The names of tasks should differ. Received: {names}, where {repeated} are repeated")
+    return found
+
+
+def _check_outputs(outputs: Any, tasks: Sequence[Task]) -> None:
+    if not isinstance(outputs, Mapping):
+        raise ValueError(
+            f"Parameter `outputs` should be a dict of tensors by task name. Received: {type(outputs).__name__}"
+        )
+    check_same_names(
+        outputs, [task.name for task in tasks], what="keys of `outputs`", mend="Give one output for each task."
+    )
+    for task in tasks:
+        shape = tuple(outputs[task.name].shape)
+        if shape[-1] != task.num_outputs:
+            raise ValueError(
+                f"The output of task {task.name!r} should have shape (batch, {task.num_outputs}). Received: {shape}"
+            )
+
+
+def _loss(task: str, identifier: Any) -> keras.losses.Loss:
+    loss = keras.losses.get(identifier)
+    if not isinstance(loss, keras.losses.Loss):
+        raise ValueError(
+            f"The loss of task {task!r} should be a `keras.losses.Loss`, the name of its class ('MeanSquaredError', not "
+            f"'mse') or its config. Received: {identifier!r}"
+        )
+    return loss

@@ -1,0 +1,34 @@
+"""Hard parameter sharing: one trunk, one head a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keras_mtl import heads
+from keras_mtl.sharing._base import Sharing, registry
+from keras_mtl.tasks import Task
+
+
+@registry.register("hard")
+class Hard(Sharing):
+    """Hard parameter sharing: every task reads the same features.
+
+    The last level of the backbone is averaged to a vector once, and each head stands on that vector.
+
+    Source: R. Caruana, "Multitask Learning", Machine Learning 28, 1997.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_mtl import sharing, tasks
+    >>> features = sharing.Hard()({"features": keras.Input((4, 4, 8))}, [tasks.Regression("age")])
+    >>> features["age"].shape
+    (None, 8)
+    """
+
+    def __call__(self, features: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
+        """The same vector for every task."""
+        *_, last = features.values()
+        vector = heads.pool(last, "shared_pool")
+        return {task.name: vector for task in tasks}

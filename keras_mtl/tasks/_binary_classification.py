@@ -1,0 +1,60 @@
+"""Yes or no."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from keras_mtl.tasks._base import Task, registry
+
+
+@registry.register("binary_classification")
+class BinaryClassification(Task):
+    """Yes or no.
+
+    The output is the probability of "yes", `(batch, 1)`; labels are numbers from 0 to 1, `(batch,)` or `(batch, 1)`, of
+    any integer, boolean or float dtype. Trained by the binary cross-entropy, compared by the area under the ROC curve;
+    the accuracy at a threshold of 0.5 is logged beside it.
+
+    Args:
+        name: see `Task`.
+        **kwargs: the other arguments of `Task`.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+
+    >>> from keras_mtl import tasks
+    >>> [metric.name for metric in tasks.BinaryClassification("is_cat").metrics]
+    ['auc', 'accuracy']
+    """
+
+    primary_metric_class = keras.metrics.AUC
+    primary_metric = "auc"
+    higher_is_better = True
+    activation = "sigmoid"
+    num_outputs = 1
+
+    def default_loss(self) -> keras.losses.Loss:
+        """The binary cross-entropy."""
+        return keras.losses.BinaryCrossentropy()
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Fresh metrics: the area under the curve, the accuracy, then those that were asked for."""
+        auc, *asked_for = super().metrics
+        return [auc, keras.metrics.BinaryAccuracy(name="accuracy"), *asked_for]
+
+    def check_dtype(self, dtype: np.dtype) -> None:
+        """Raises unless the dtype is a number or boolean."""
+        if dtype.kind not in "biuf":
+            raise self.label_error("be of an integer, boolean or float dtype", f"dtype {dtype}")
+
+    def check_labels(self, values: np.ndarray) -> None:
+        """Raises if a label is not between 0 and 1."""
+        wrong = values[~((values >= 0) & (values <= 1))]
+        if wrong.size:
+            raise self.label_error(
+                "be from 0 to 1", f"{sorted(set(wrong.ravel().tolist()))[:10]} among {values.size} labels"
+            )

@@ -1,0 +1,68 @@
+"""One or several numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_mtl._checks import check_integer
+from keras_mtl.tasks._base import Task, registry
+
+
+@registry.register("regression")
+class Regression(Task):
+    """One or several numbers.
+
+    The output is `(batch, num_outputs)`; labels are finite numbers of the same shape, or `(batch,)` where
+    `num_outputs` is 1. Trained by the mean squared error, compared by the mean absolute error.
+
+    Args:
+        name: see `Task`.
+        num_outputs: how many numbers are predicted. Defaults to 1.
+        **kwargs: the other arguments of `Task`.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+
+    >>> from keras_mtl import tasks
+    >>> task = tasks.Regression("age", weight=0.5)
+    >>> task.primary_metric, task.higher_is_better
+    ('mae', False)
+    """
+
+    primary_metric_class = keras.metrics.MeanAbsoluteError
+    primary_metric = "mae"
+    higher_is_better = False
+    activation = "linear"
+
+    def __init__(self, name: str, num_outputs: int = 1, **kwargs: Any) -> None:
+        super().__init__(name, **kwargs)
+        self.num_outputs = check_integer(num_outputs, "num_outputs")
+
+    @property
+    def label_size(self) -> int:
+        """As many as are predicted."""
+        return self.num_outputs
+
+    def default_loss(self) -> keras.losses.Loss:
+        """The mean squared error."""
+        return keras.losses.MeanSquaredError()
+
+    def check_dtype(self, dtype: np.dtype) -> None:
+        """Raises unless the dtype is a number."""
+        if dtype.kind not in "iuf":
+            raise self.label_error("be of an integer or float dtype", f"dtype {dtype}")
+
+    def check_labels(self, values: np.ndarray) -> None:
+        """Raises if a label is not finite."""
+        wrong = np.count_nonzero(~np.isfinite(values))
+        if wrong:
+            raise self.label_error("be finite numbers", f"{wrong} that are NaN or infinite among {values.size}")
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of `__init__`."""
+        return {**super().get_config(), "num_outputs": self.num_outputs}
