@@ -6,8 +6,38 @@
 >>> model.compile("adam", balancer="uncertainty")
 """
 
+import importlib
+from types import ModuleType
+
 from keras_mtl import backbones, balancers, heads, sharing, tasks
 from keras_mtl._version import __version__
 from keras_mtl.model import MultiTaskModel, build_model
 
-__all__ = ["MultiTaskModel", "__version__", "backbones", "balancers", "build_model", "heads", "sharing", "tasks"]
+# Imported on first use: some of them need an extra.
+_ON_USE = ("data", "evaluation", "export", "plots", "tuning")
+
+__all__ = [
+    "MultiTaskModel",
+    "__version__",
+    "backbones",
+    "balancers",
+    "build_model",
+    "data",
+    "evaluation",
+    "export",
+    "heads",
+    "plots",
+    "sharing",
+    "tasks",
+    "tuning",
+]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _ON_USE:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_USE})

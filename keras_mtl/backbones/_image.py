@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import textwrap
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -131,11 +133,18 @@ class Image(Backbone):
 
     def _load(self, model: keras.Model, path: str) -> None:
         try:
-            model.load_weights(path)
+            with warnings.catch_warnings(record=True) as passed_over:
+                # Keras warns of the layers that it leaves as they are, by the hundred where the file is another's.
+                warnings.simplefilter("ignore")
+                warnings.simplefilter("always", UserWarning)
+                model.load_weights(path)
+            if passed_over:
+                raise ValueError(str(passed_over[0].message))
         except Exception as error:  # h5py, zipfile and Keras each have their own
+            reason = textwrap.shorten(str(error), 400, placeholder=" ...")
             raise ValueError(
-                f"The file '{path}' does not hold the weights of {self.architecture}. Keras says: {error}. It should "
-                f"be written by keras.applications.{self.architecture} with include_top=False, by "
+                f"The file '{path}' does not hold the weights of {self.architecture}. Keras says: {reason} The file "
+                f"should be written from keras.applications.{self.architecture}(include_top=False) by "
                 "model.save_weights('name.weights.h5')."
             ) from error
 
@@ -159,8 +168,7 @@ def _check_weights(value: Any) -> str | None:
         return value
     if not isinstance(value, (str, os.PathLike)):
         raise ValueError(
-            "Parameter `weights` should be None, 'imagenet' or the path of a weights file. "
-            f"Received: weights={value!r}"
+            f"Parameter `weights` should be None, 'imagenet' or the path of a weights file. Received: weights={value!r}"
         )
     path = os.fspath(value)
     if not os.path.isfile(path):

@@ -44,6 +44,16 @@ class Balancer(keras.layers.Layer):
         del input_shape
         self.built = True
 
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the state, that of random generators included, which a Keras layer leaves out."""
+        for index, variable in enumerate(self.variables):
+            store[str(index)] = variable
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads what `save_own_variables` saved."""
+        for index, variable in enumerate(self.variables):
+            variable.assign(store[str(index)])
+
 
 class LossBalancer(Balancer):
     """A balancer that looks at the losses alone: each loss is multiplied by its weight before the one backward pass.

@@ -189,8 +189,11 @@ def load(
     # TFDS announces its work on the standard output, which belongs to the caller; the progress bar is on the other one.
     with contextlib.redirect_stdout(sys.stderr):
         builder.download_and_prepare()
-    once = tfds.ReadConfig(try_autocache=False)
-    dataset = builder.as_dataset(split=split, as_supervised=True, read_config=once).cache()
+    # Into memory as a whole. `cache` would not do: abandoned in its first pass, which Keras' `fit` may do, the pipeline
+    # of TensorFlow Datasets ends as if it were complete, and the cache then holds a part of the examples for good.
+    split_dataset = builder.as_dataset(split=split, as_supervised=True)
+    everything = next(iter(split_dataset.batch(max(len(split_dataset), 1))))
+    dataset = tf.data.Dataset.from_tensor_slices(everything)
     if shuffle_seed is not None:
         dataset = dataset.shuffle(len(dataset), seed=shuffle_seed, reshuffle_each_iteration=True)
     return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)

@@ -1,7 +1,19 @@
 """The engine: from a batch to an update of the weights. Only this package knows which framework computes."""
 
+from keras_mtl.engine._label_checks import as_value_error, checked
 from keras_mtl.engine._partition import Partition, partition
 from keras_mtl.engine._task_losses import TaskLosses
-from keras_mtl.engine._tensorflow import losses_by_label, plain_total, test_step, train_step
+from keras_mtl.engine._tensorflow import build_metrics, losses_by_label, plain_total, test_step, train_step
 
-__all__ = ["Partition", "TaskLosses", "losses_by_label", "partition", "plain_total", "test_step", "train_step"]
+__all__ = [
+    "Partition",
+    "TaskLosses",
+    "as_value_error",
+    "build_metrics",
+    "checked",
+    "losses_by_label",
+    "partition",
+    "plain_total",
+    "test_step",
+    "train_step",
+]

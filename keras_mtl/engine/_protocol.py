@@ -26,9 +26,17 @@ class TrainableModel(Protocol):
     trainable_variables: Sequence[keras.Variable]
     losses: Sequence[Any]
     metrics: Sequence[keras.metrics.Metric]
+    distribute_strategy: Any
 
     def __call__(self, x: Any, training: bool) -> dict[str, Any]:
         """Predictions by task."""
+
+    @property
+    def output(self) -> dict[str, Any]:
+        """Symbolic outputs by task."""
+
+    def reset_metrics(self) -> None:
+        """Sets the metrics back to where they began."""
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> dict[str, Any]:
         """Updates the compiled metrics and returns the logs."""

@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from keras_mtl.engine._protocol import TrainableModel
 
 
+def build_metrics(model: TrainableModel) -> None:
+    """Creates the state of the compiled metrics.
+
+    Keras creates it at the first `fit` from a batch that it reads and throws away. A pipeline that is read in part and
+    then again may be cut short by a `cache` in it, and under a strategy the batch is lost. So nothing is read: one
+    example of zeros will do.
+    """
+    predictions = {name: tf.zeros([size or 1 for size in out.shape], out.dtype) for name, out in model.output.items()}
+    labels = {task.name: tf.zeros((1, *task.label_shape), task.label_dtype) for task in model.tasks}
+    with model.distribute_strategy.scope():
+        model.compute_metrics(None, labels, predictions, None)
+        model.reset_metrics()
+
+
 def train_step(model: TrainableModel, data: Any) -> dict[str, Any]:
     """One update of the weights from one batch of one replica, and the logs so far."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

@@ -63,7 +63,7 @@ def build_model(
 
 def _to_model(backbone: Any, input_shape: Sequence[int] | None, weights: str | None) -> keras.Model:
     if isinstance(backbone, str):
-        return _named(backbone, input_shape, weights).build()
+        return named_backbone(backbone, input_shape, weights).build()
     for parameter, value in (("input_shape", input_shape), ("weights", weights)):
         if value is not None:
             raise ValueError(
@@ -82,7 +82,8 @@ def _to_model(backbone: Any, input_shape: Sequence[int] | None, weights: str | N
     )
 
 
-def _named(name: str, input_shape: Sequence[int] | None, weights: str | None) -> backbones.Backbone:
+def named_backbone(name: str, input_shape: Sequence[int] | None, weights: str | None) -> backbones.Backbone:
+    """The backbone of a name, an architecture's or one of the package's own."""
     architectures = {architecture.lower() for architecture in backbones.architectures()}
     if name.lower() in architectures:
         return backbones.Image(name, input_shape=input_shape, weights=weights)
@@ -114,11 +115,16 @@ def _ends(model: keras.Model, features: str | None) -> tuple[Any, Any]:
         layers = {layer.name: layer for layer in model.layers}
         if features not in layers:
             raise unknown_name(f"layer of the backbone {model.name!r}", features, layers)
-        return model.input, layers[features].output
-    outputs = keras.tree.flatten(model.output)
+        return _input(model), layers[features].output
+    outputs = model.outputs
     if len(outputs) != 1:
         raise ValueError(
             f"The backbone {model.name!r} should have one output. Received: {len(outputs)} outputs. "
             "Name the layer to read as `features`."
         )
-    return model.input, outputs[0]
+    return _input(model), outputs[0]
+
+
+def _input(model: keras.Model) -> Any:
+    # A Sequential model that was never called has `inputs`, and no `input`.
+    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input

@@ -14,7 +14,6 @@ from keras_mtl._checks import check_same_names
 from keras_mtl._registry import serializable
 from keras_mtl.balancers import GramianBalancer, LossBalancer
 from keras_mtl.model._balancing import resolve_balancers
-from keras_mtl.model._label_checks import check_labels
 from keras_mtl.tasks import Task
 
 
@@ -112,6 +111,9 @@ class MultiTaskModel(keras.Model):
         self._balancers.extend(part for part in found if part is not None)
         self.loss = losses
         self.task_losses = engine.TaskLosses(losses)
+        # Built here, and not at the first `fit`, so that a model can be saved and loaded before it.
+        self.optimizer.build(self.trainable_variables)
+        engine.build_metrics(self)
         # A proxy, which Keras does not track: the balancers would be tracked a second time.
         self._compile_arguments = MappingProxyType({"loss": loss, "metrics": metrics, **kwargs})
 
@@ -140,15 +142,19 @@ class MultiTaskModel(keras.Model):
             **kwargs: as in `keras.Model.fit`.
 
         Raises:
-            ValueError: before any training, for labels without a task, tasks without a label, and labels of the wrong
-                shape, dtype or range.
+            ValueError: for labels without a task, tasks without a label, and labels of the wrong shape, dtype or
+                range: before any training, or, for values in a `tf.data.Dataset`, before their batch is trained on.
         """
-        check_labels(self.tasks, x, y)
-        given = inspect.signature(keras.Model.fit).bind_partial(self, x, y, *args, **kwargs).arguments
-        validation = given.get("validation_data")
-        if validation is not None:
-            check_labels(self.tasks, *(validation[:2] if isinstance(validation, (tuple, list)) else (validation, None)))
-        return super().fit(x, y, *args, **kwargs)
+        bound = inspect.signature(super().fit).bind(x, y, *args, **kwargs)
+        arguments = bound.arguments
+        arguments["x"] = engine.checked(self.tasks, x, y)
+        validation = arguments.get("validation_data")
+        if isinstance(validation, (tuple, list)):
+            engine.checked(self.tasks, *validation[:2])
+        elif validation is not None:
+            arguments["validation_data"] = engine.checked(self.tasks, validation, None)
+        with engine.as_value_error(self.tasks):
+            return super().fit(*bound.args, **bound.kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluates the model: `keras.Model.evaluate`, with the labels checked first.
@@ -166,8 +172,9 @@ class MultiTaskModel(keras.Model):
             ValueError: as in `fit`.
         """
         if not kwargs.get("_use_cached_eval_dataset"):  # `fit` calls with it, and has checked
-            check_labels(self.tasks, x, y)
-        return super().evaluate(x, y, *args, **kwargs)
+            x = engine.checked(self.tasks, x, y)
+        with engine.as_value_error(self.tasks):
+            return super().evaluate(x, y, *args, **kwargs)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One update of the weights."""
@@ -217,9 +224,8 @@ class MultiTaskModel(keras.Model):
         return keras.saving.serialize_keras_object(arguments)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles the model with what `get_compile_config` returned, and builds the optimizer's state."""
+        """Compiles the model with what `get_compile_config` returned."""
         self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
 
     def _by_task(self, values: Mapping[str, Any] | None, parameter: str) -> dict[str, Any]:
         """The argument `parameter` of `compile` as a dict, with its keys checked."""

@@ -45,6 +45,10 @@ class Task(abc.ABC):
     num_outputs: int
     #: The activation of the output.
     activation: str
+    #: The shape of the label of one example. Where it is `()`, labels of `(1,)` will do too.
+    label_shape: tuple[int, ...] = ()
+    #: The dtype that labels usually have.
+    label_dtype: str = "float32"
 
     def __init__(
         self,
@@ -75,8 +79,13 @@ class Task(abc.ABC):
         """The kind's own loss."""
 
     @abc.abstractmethod
-    def check_labels(self, values: np.ndarray) -> None:
-        """Raises a `ValueError` if labels `(batch, ...)` have values that the task does not admit."""
+    def valid(self, labels: Any) -> Any:
+        """Which labels the task admits: booleans of the shape of `labels`, an array or tensor `(batch, ...)`."""
+
+    @property
+    @abc.abstractmethod
+    def valid_labels(self) -> str:
+        """What those labels should do, in words: "be from 0 to 1"."""
 
     @abc.abstractmethod
     def check_dtype(self, dtype: np.dtype) -> None:
@@ -106,18 +115,18 @@ class Task(abc.ABC):
 
     def check_shape(self, shape: Sequence[int | None]) -> None:
         """Raises a `ValueError` if labels of this shape, batch dimension included, cannot be the task's."""
-        allowed: list[tuple[int, ...]] = [(self.label_size,)]
-        if self.label_size == 1:
-            allowed.append(())
+        allowed = [(), (1,)] if self.label_shape == () else [self.label_shape]
         received = tuple(shape[1:])
         if len(shape) == 0 or not any(_fits(received, example) for example in allowed):
             expected = " or ".join(str(("batch", *example)).replace("'", "") for example in allowed)
             raise self.label_error(f"have shape {expected}", f"shape {tuple(shape)}")
 
-    @property
-    def label_size(self) -> int:
-        """How many numbers the label of an example has."""
-        return 1
+    def check_labels(self, values: np.ndarray) -> None:
+        """Raises a `ValueError` if labels `(batch, ...)` have values that the task does not admit."""
+        wrong = values[~np.asarray(self.valid(values))]
+        if wrong.size:
+            some = ", ".join(str(value) for value in np.unique(wrong)[:10])
+            raise self.label_error(self.valid_labels, f"{some} ({wrong.size} of {values.size} labels)")
 
     def label_error(self, expected: str, received: str, mend: str = "") -> ValueError:
         """The error for labels that cannot be the task's."""

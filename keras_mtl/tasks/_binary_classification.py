@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
+from keras import ops
 
 from keras_mtl.tasks._base import Task, registry
 
@@ -51,10 +54,12 @@ class BinaryClassification(Task):
         if dtype.kind not in "biuf":
             raise self.label_error("be of an integer, boolean or float dtype", f"dtype {dtype}")
 
-    def check_labels(self, values: np.ndarray) -> None:
-        """Raises if a label is not between 0 and 1."""
-        wrong = values[~((values >= 0) & (values <= 1))]
-        if wrong.size:
-            raise self.label_error(
-                "be from 0 to 1", f"{sorted(set(wrong.ravel().tolist()))[:10]} among {values.size} labels"
-            )
+    def valid(self, labels: Any) -> Any:
+        """Numbers in range."""
+        labels = ops.cast(labels, "float32")
+        return (labels >= 0) & (labels <= 1)
+
+    @property
+    def valid_labels(self) -> str:
+        """The range, in words."""
+        return "be from 0 to 1"

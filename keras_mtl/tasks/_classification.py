@@ -38,6 +38,7 @@ class Classification(Task):
     primary_metric = "accuracy"
     higher_is_better = True
     activation = "softmax"
+    label_dtype = "int32"
 
     def __init__(self, name: str, num_classes: int, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
@@ -61,14 +62,14 @@ class Classification(Task):
         if dtype.kind not in "iu":
             raise self.label_error("be of an integer dtype", f"dtype {dtype}", 'Pass y.astype("int32").')
 
-    def check_labels(self, values: np.ndarray) -> None:
-        """Raises if an index is out of range."""
-        wrong = values[(values < 0) | (values >= self.num_classes)]
-        if wrong.size:
-            raise self.label_error(
-                f"be class indices from 0 to {self.num_classes - 1}",
-                f"{sorted(set(wrong.ravel().tolist()))[:10]} among {values.size} labels",
-            )
+    def valid(self, labels: Any) -> Any:
+        """Indices in range."""
+        return (labels >= 0) & (labels < self.num_classes)
+
+    @property
+    def valid_labels(self) -> str:
+        """The range, in words."""
+        return f"be class indices from 0 to {self.num_classes - 1}"
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_mtl._checks import check_integer
 from keras_mtl.tasks._base import Task, registry
@@ -42,11 +43,7 @@ class Regression(Task):
     def __init__(self, name: str, num_outputs: int = 1, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         self.num_outputs = check_integer(num_outputs, "num_outputs")
-
-    @property
-    def label_size(self) -> int:
-        """As many as are predicted."""
-        return self.num_outputs
+        self.label_shape = () if self.num_outputs == 1 else (self.num_outputs,)
 
     def default_loss(self) -> keras.losses.Loss:
         """The mean squared error."""
@@ -57,11 +54,14 @@ class Regression(Task):
         if dtype.kind not in "iuf":
             raise self.label_error("be of an integer or float dtype", f"dtype {dtype}")
 
-    def check_labels(self, values: np.ndarray) -> None:
-        """Raises if a label is not finite."""
-        wrong = np.count_nonzero(~np.isfinite(values))
-        if wrong:
-            raise self.label_error("be finite numbers", f"{wrong} that are NaN or infinite among {values.size}")
+    def valid(self, labels: Any) -> Any:
+        """Finite numbers."""
+        return ops.isfinite(ops.cast(labels, "float32"))
+
+    @property
+    def valid_labels(self) -> str:
+        """The range, in words."""
+        return "be finite numbers"
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""

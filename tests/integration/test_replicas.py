@@ -1,0 +1,64 @@
+"""Two replicas give what one gives on the whole batch."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_mtl import MultiTaskModel, balancers, tasks
+from tests.models import largest_difference, two_task_data, two_task_model
+
+BALANCERS = [*balancers.names(), ["uncertainty", "pcgrad"]]
+
+
+@pytest.mark.parametrize("balancer", BALANCERS, ids=str)
+def test_twenty_adam_steps_are_those_of_one_replica(balancer, two_replicas):
+    x, y = two_task_data(400)
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(20)
+    alone = two_task_model()
+    alone.compile(keras.optimizers.Adam(0.01), balancer=balancer)
+    with two_replicas.scope():
+        model = two_task_model()
+        model.compile(keras.optimizers.Adam(0.01), balancer=balancer)
+    expected = alone.fit(data, shuffle=False, verbose=0, validation_data=(x, y)).history
+    received = model.fit(data, shuffle=False, verbose=0, validation_data=(x, y)).history
+
+    assert model.optimizer.iterations.numpy() == 20
+    assert largest_difference(model, alone) <= 1e-5
+    for key, value in expected.items():
+        assert received[key] == pytest.approx(value, abs=1e-5), key
+
+
+def test_conflicting_tasks_with_random_orders_and_regularization(two_replicas):
+    def build():
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((6,))
+        trunk = keras.layers.Dense(8, activation="tanh", kernel_regularizer="l2")(inputs)
+        names = ["a", "b", "c", "d"]
+        outputs = {name: keras.layers.Dense(1, name=name)(trunk) for name in names}
+        model = MultiTaskModel(inputs, outputs, [tasks.Regression(name) for name in names])
+        model.compile(keras.optimizers.Adam(0.01), balancer=balancers.PCGrad(seed=7))
+        return model
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 6)).astype("float32")
+    y = {name: rng.normal(size=400).astype("float32") for name in "abcd"}
+    alone = build()
+    with two_replicas.scope():
+        model = build()
+    for each in (alone, model):
+        each.fit(x, y, batch_size=20, shuffle=False, verbose=0)
+    assert largest_difference(model, alone) <= 1e-5
+
+
+def test_a_model_built_under_a_strategy_is_saved_and_loaded_without_one(two_replicas, tmp_path):
+    x, y = two_task_data(40)
+    with two_replicas.scope():
+        model = two_task_model()
+        model.compile("adam", balancer=["uncertainty", "pcgrad"])
+    model.fit(x, y, batch_size=20, shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert largest_difference(model, loaded) == 0
+    for task, values in model.predict(x, verbose=0).items():
+        np.testing.assert_allclose(loaded.predict(x, verbose=0)[task], values, atol=1e-6)

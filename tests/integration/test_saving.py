@@ -1,0 +1,81 @@
+"""A saved and reloaded model goes on as the unsaved one does."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_mtl as mtl
+from keras_mtl import balancers
+from tests.models import largest_difference, two_task_data, two_task_model
+
+BALANCERS = [*balancers.names(), ["uncertainty", "pcgrad"]]
+
+
+@pytest.mark.parametrize("balancer", BALANCERS, ids=str)
+def test_training_continues_exactly(balancer, tmp_path):
+    x, y = two_task_data(80)
+    model = two_task_model(a={"weight": 2.0})
+    model.compile(keras.optimizers.Adam(0.01), balancer=balancer)
+    model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+
+    assert largest_difference(model, loaded) == 0
+    assert [variable.path for variable in loaded.optimizer.variables] == [
+        variable.path for variable in model.optimizer.variables
+    ]
+    saved = [weight.copy() for weight in model.get_weights()]
+    for each in (model, loaded):
+        each.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+    assert int(loaded.optimizer.iterations) == 20
+    assert largest_difference(model, loaded) <= 1e-6
+    assert max(np.abs(a - b).max() for a, b in zip(saved, model.get_weights(), strict=True)) > 1e-3
+
+
+def test_three_tasks_draw_the_same_orders_after_loading(tmp_path, digits, digit_tasks):
+    images, labels = digits
+    model = mtl.build_model(mtl.backbones.Convolutional((8, 8, 1), filters=(4, 8)), digit_tasks)
+    model.compile(keras.optimizers.SGD(0.01), balancer=balancers.PCGrad(seed=1))
+    model.fit(images, labels, batch_size=16, shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    state = loaded.gradient_balancer.seed_generator.state
+    assert state.numpy().tolist() == model.gradient_balancer.seed_generator.state.numpy().tolist() == [1, 4]
+    for each in (model, loaded):
+        each.fit(images, labels, batch_size=16, shuffle=False, verbose=0)
+    assert largest_difference(model, loaded) <= 1e-6
+
+
+def test_everything_that_compile_was_told_comes_back(tmp_path, digits, digit_tasks):
+    images, labels = digits
+    model = mtl.build_model(mtl.backbones.Convolutional((8, 8, 1), filters=(4,)), digit_tasks, name="reader")
+    model.compile(
+        keras.optimizers.Adam(0.003),
+        balancer=balancers.Fixed({"digit": 1.0, "is_even": 2.0, "value": 0.5}),
+        loss={"value": keras.losses.LogCosh(name="log_cosh")},
+        metrics={"digit": [keras.metrics.SparseTopKCategoricalAccuracy(3, name="top_3")]},
+        weighted_metrics={"value": [keras.metrics.MeanSquaredError(name="mse")]},
+        steps_per_execution=2,
+    )
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.name == "reader"
+    assert [type(task).__name__ for task in loaded.tasks] == [type(task).__name__ for task in digit_tasks]
+    assert loaded.steps_per_execution == 2
+    assert isinstance(loaded.loss["value"], keras.losses.LogCosh)
+    assert loaded.loss_balancer.task_weights == {"digit": 1.0, "is_even": 2.0, "value": 0.5}
+    expected = model.evaluate(images, labels, verbose=0, return_dict=True)
+    received = loaded.evaluate(images, labels, verbose=0, return_dict=True)
+    assert received == pytest.approx(expected)
+    assert {"digit_top_3", "value_mse", "is_even_auc"} <= received.keys()
+
+
+def test_weights_files_and_uncompiled_models(tmp_path, digit_tasks):
+    backbone = mtl.backbones.Convolutional((8, 8, 1), filters=(4,))
+    model, other = mtl.build_model(backbone, digit_tasks), mtl.build_model(backbone, digit_tasks)
+    assert largest_difference(model, other) > 0
+    model.save_weights(tmp_path / "model.weights.h5")
+    other.load_weights(tmp_path / "model.weights.h5")
+    assert largest_difference(model, other) == 0
+    model.save(tmp_path / "model.keras")
+    assert not keras.saving.load_model(tmp_path / "model.keras").compiled

@@ -1,0 +1,37 @@
+"""Models and data that several tests train."""
+
+import keras
+import numpy as np
+
+from keras_mtl import MultiTaskModel, tasks
+
+
+def two_task_graph(seed=0):
+    """Inputs and outputs of a small dense graph with a shared trunk and two heads, always with the same weights."""
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((6,))
+    trunk = keras.layers.Dense(16, activation="tanh", name="trunk")(inputs)
+    trunk = keras.layers.Dense(8, activation="tanh", name="trunk_2")(trunk)
+    a = keras.layers.Dense(4, activation="softmax", name="a")(trunk)
+    b = keras.layers.Dense(1, name="b")(keras.layers.Dense(4, activation="tanh", name="b_hidden")(trunk))
+    return inputs, {"a": a, "b": b}
+
+
+def two_task_model(seed=0, **task_arguments):
+    """That graph as a multi-task model."""
+    inputs, outputs = two_task_graph(seed)
+    kinds = [tasks.Classification("a", 4, **task_arguments.get("a", {})), tasks.Regression("b", **task_arguments.get("b", {}))]
+    return MultiTaskModel(inputs, outputs, kinds)
+
+
+def two_task_data(size=400, seed=0):
+    """Inputs and labels for that model; the labels depend on the inputs."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(size, 6)).astype("float32")
+    return x, {"a": np.argmax(x[:, :4], axis=1), "b": (x[:, 0] - x[:, 5]).astype("float32")}
+
+
+def largest_difference(first, second):
+    """The largest difference between the weights of two models."""
+    pairs = zip(first.get_weights(), second.get_weights(), strict=True)
+    return max(float(np.max(np.abs(a - b))) for a, b in pairs if a.size)

@@ -1,0 +1,308 @@
+"""What every kind of task keeps to. A new kind needs a row in `EXAMPLES`."""
+
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_mtl import tasks
+
+# By kind: the arguments beside the name; labels of four examples, a good prediction of them, and a bad one.
+EXAMPLES = {
+    "binary_classification": ({}, [0, 1, 1, 0], [[0.1], [0.9], [0.8], [0.2]], [[0.9], [0.2], [0.1], [0.6]]),
+    "classification": (
+        {"num_classes": 3},
+        [0, 1, 2, 1],
+        [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.1, 0.8, 0.1]],
+        [[0.1, 0.1, 0.8], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.8, 0.1]],
+    ),
+    "regression": (
+        {"num_outputs": 2},
+        [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0]],
+        [[0.1, 1.0], [2.0, 3.1], [4.0, 5.0], [6.0, 7.0]],
+        [[3.0, 1.0], [2.0, 0.0], [1.0, 5.0], [6.0, 7.0]],
+    ),
+}
+
+
+@pytest.fixture(params=tasks.names())
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def make(kind):
+    """Makes a task of the kind with further arguments."""
+    return lambda name="age", **arguments: tasks.get(kind, name=name, **EXAMPLES[kind][0], **arguments)
+
+
+class TestGet:
+    def test_by_name(self, kind, make):
+        assert isinstance(make(), tasks.Task)
+        assert type(make()).__name__ == kind.title().replace("_", "")
+
+    def test_by_instance(self, make):
+        task = make()
+        assert tasks.get(task) is task
+
+    def test_by_config(self, make):
+        found = tasks.get(keras.saving.serialize_keras_object(make(weight=0.5)))
+        assert (found.name, found.weight) == ("age", 0.5)
+
+    def test_an_unknown_kind_lists_the_known_ones(self):
+        message = f"Unknown task kind: 'Regresion'. Did you mean 'regression'.*ones are: {', '.join(tasks.names())}"
+        with pytest.raises(ValueError, match=message):
+            tasks.get("Regresion", name="age")
+
+    def test_arguments_that_the_kind_does_not_take_are_named(self, make):
+        with pytest.raises(ValueError, match="task kind .* takes other arguments .*'colour'"):
+            make(colour="red")
+
+    @pytest.mark.parametrize("identifier", [None, 3, tasks.Regression])
+    def test_what_is_no_task_is_refused(self, identifier):
+        with pytest.raises(ValueError, match="A task kind should be a name"):
+            tasks.get(identifier)
+
+    def test_the_base_class_is_abstract(self):
+        with pytest.raises(TypeError, match="abstract"):
+            tasks.Task("age")
+
+
+class TestConfig:
+    def test_round_trip_with_everything_given(self, make):
+        task = make(
+            hidden_units=[8, 4],
+            dropout=0.25,
+            weight=2.0,
+            label="years",
+            loss=keras.losses.BinaryCrossentropy(label_smoothing=0.25),
+            metrics=[keras.metrics.RootMeanSquaredError(name="rmse"), "MeanSquaredError"],
+        )
+        config = keras.saving.serialize_keras_object(task)
+        assert config["registered_name"] == f"keras_mtl>{type(task).__name__}"
+        found = keras.saving.deserialize_keras_object(json.loads(json.dumps(config)))
+        assert type(found) is type(task)
+        assert found.get_config() == task.get_config()
+        assert (found.name, found.hidden_units, found.dropout) == ("age", (8, 4), 0.25)
+        assert (found.weight, found.label) == (2.0, "years")
+        assert isinstance(found.loss, keras.losses.BinaryCrossentropy)
+        assert found.loss.get_config()["label_smoothing"] == 0.25
+        assert [metric.name for metric in found.metrics] == [metric.name for metric in task.metrics]
+        assert [metric.name for metric in found.metrics][-2:] == ["rmse", "mean_squared_error"]
+
+    def test_round_trip_with_nothing_given(self, make):
+        task = make()
+        found = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(task))
+        assert found.get_config() == task.get_config()
+        assert type(found.loss) is type(task.default_loss())
+
+    def test_the_arguments_of_the_kind_are_in_it(self, kind, make):
+        config = make().get_config()
+        assert {name: config[name] for name in EXAMPLES[kind][0]} == EXAMPLES[kind][0]
+
+    def test_from_config_takes_what_get_config_gives(self, make):
+        task = make(hidden_units=4)
+        assert type(task).from_config(task.get_config()).get_config() == task.get_config()
+
+    def test_repr_names_the_task(self, make):
+        assert repr(make("size")) == f"{type(make()).__name__}('size')"
+
+
+class TestArguments:
+    def refuse(self, make, argument, values, message):
+        for value in values:
+            with pytest.raises(ValueError, match=f"^Parameter `{argument}.*{message}.*{re.escape(repr(value))}"):
+                make(**{argument: value})
+
+    def test_name(self, make):
+        names = ["", "is cat", "_age", "1st", "a/b", None, 3]
+        self.refuse(make, "name", names, "letters, digits and underscores")
+
+    def test_weight(self, make):
+        weights = [-0.1, np.nan, np.inf, "1", None, True]
+        self.refuse(make, "weight", weights, r"should be a finite number of at least 0\. ")
+
+    def test_weight_may_be_zero_and_is_one_by_default(self, make):
+        assert make(weight=0).weight == 0
+        assert make().weight == 1
+
+    def test_dropout(self, make):
+        shares = [-0.1, 1.0, 1, np.nan, None]
+        self.refuse(make, "dropout", shares, r"should be a finite number of at least 0 and below 1\. ")
+
+    def test_hidden_units(self, make):
+        self.refuse(make, "hidden_units", [0, 2.5, "64", None, True], "should be an integer")
+        with pytest.raises(ValueError, match=r"`hidden_units\[1\]` should be an integer of at least 1"):
+            make(hidden_units=[8, 0])
+
+    def test_hidden_units_may_be_one_integer(self, make):
+        assert make(hidden_units=8).hidden_units == (8,)
+
+    def test_label_is_the_name_by_default(self, make):
+        assert make().label == "age"
+        assert make(label="years").label == "years"
+
+
+class TestLoss:
+    @pytest.mark.parametrize(
+        "loss", [keras.losses.Huber(), "Huber", keras.saving.serialize_keras_object(keras.losses.Huber())], ids=type
+    )
+    def test_takes_the_place_of_the_kinds_own(self, make, loss):
+        assert not isinstance(make().loss, keras.losses.Huber)
+        assert isinstance(make(loss=loss).loss, keras.losses.Huber)
+
+    def test_an_instance_is_used_as_it_is(self, make):
+        loss = keras.losses.Huber()
+        assert make(loss=loss).loss is loss
+
+    @pytest.mark.parametrize("loss", ["mse", keras.losses.mean_squared_error])
+    def test_a_bare_function_is_refused(self, make, loss):
+        with pytest.raises(ValueError, match=r"`loss` should be a `keras.losses.Loss`.*'MeanSquaredError', not 'mse'"):
+            make(loss=loss)
+
+    def test_is_less_for_a_better_prediction(self, kind, make):
+        _, labels, good, bad = EXAMPLES[kind]
+        loss = make().loss
+        assert isinstance(loss, keras.losses.Loss)
+        values = [np.asarray(loss(np.array(labels), np.array(prediction))) for prediction in (good, bad)]
+        assert values[0].shape == ()
+        assert 0 <= values[0] < values[1]
+
+
+class TestMetrics:
+    def test_are_fresh(self, make):
+        task = make(metrics=[keras.metrics.MeanSquaredError()])
+        first, second = task.metrics, task.metrics
+        assert [metric.name for metric in first] == [metric.name for metric in second]
+        assert not {id(metric) for metric in first} & {id(metric) for metric in second}
+        variables = [[id(v) for metric in metrics for v in metric.variables] for metrics in (first, second)]
+        assert not set(variables[0]) & set(variables[1])
+
+    def test_begin_with_the_primary_one(self, make):
+        task = make(metrics=["MeanSquaredError"])
+        assert isinstance(task.metrics[0], task.primary_metric_class)
+        assert task.metrics[0].name == task.primary_metric
+        assert [metric.name for metric in task.metrics].count(task.primary_metric) == 1
+
+    def test_end_with_those_asked_for(self, make):
+        rmse = keras.metrics.RootMeanSquaredError(name="rmse")
+        rmse.update_state([1.0], [3.0])
+        asked_for = [rmse, "MeanSquaredError", keras.saving.serialize_keras_object(keras.metrics.Mean(name="mean"))]
+        metrics = make(metrics=asked_for).metrics
+        assert len(metrics) == len(make().metrics) + 3
+        assert [metric.name for metric in metrics[-3:]] == ["rmse", "mean_squared_error", "mean"]
+        assert metrics[-3] is not rmse
+        assert float(metrics[-3].result()) == 0
+
+    def test_a_bare_function_is_refused(self, make):
+        with pytest.raises(ValueError, match=r"`metrics` should hold `keras.metrics.Metric`s"):
+            make(metrics=[keras.metrics.mean_squared_error])
+
+    def test_the_primary_one_tells_better_from_worse(self, kind, make):
+        _, labels, good, bad = EXAMPLES[kind]
+        task, values = make(), []
+        for prediction in (good, bad):
+            metric = task.metrics[0]
+            metric.update_state(np.array(labels), np.array(prediction))
+            values.append(float(metric.result()))
+        assert (values[0] > values[1]) is task.higher_is_better
+        assert values[0] != values[1]
+
+    def test_all_take_labels_as_they_come(self, kind, make):
+        _, labels, good, _ = EXAMPLES[kind]
+        for metric in make().metrics:
+            metric.update_state(np.array(labels), np.array(good))
+            assert np.isfinite(float(metric.result()))
+
+
+class TestHead:
+    @pytest.mark.parametrize("shape", [(6,), (4, 6), (4, 3, 6), (2, 2, 2, 6)])
+    def test_predicts_from_vectors_and_maps(self, make, shape):
+        task, features = make(), keras.Input(shape)
+        prediction = task.head(features)
+        assert prediction.shape == (None, task.num_outputs)
+        assert prediction.dtype == "float32"
+        assert keras.Model(features, prediction).layers[-1].name == "age"
+
+    def test_has_the_hidden_layers_and_the_dropout_that_were_asked_for(self, make):
+        features = keras.Input((6,))
+        plain = keras.Model(features, make().head(features)).layers
+        model = keras.Model(features, make(hidden_units=[8, 5], dropout=0.25).head(features))
+        assert len(model.layers) == len(plain) + 3
+        assert [model.get_layer(f"age_hidden_{index}").units for index in range(2)] == [8, 5]
+        assert model.get_layer("age_dropout").rate == 0.25
+
+    def test_heads_of_two_tasks_stand_side_by_side(self, make):
+        features = keras.Input((4, 4, 6))
+        outputs = {name: make(name, hidden_units=4, dropout=0.5).head(features) for name in ("first", "second")}
+        model = keras.Model(features, outputs)
+        assert {name: value.shape for name, value in model(np.ones((2, 4, 4, 6))).items()} == {
+            name: (2, make().num_outputs) for name in ("first", "second")
+        }
+
+    def test_each_call_makes_layers_of_its_own(self, make):
+        task, features = make(), keras.Input((6,))
+        first, second = (keras.Model(features, task.head(features)) for _ in range(2))
+        assert not {id(v) for v in first.variables} & {id(v) for v in second.variables}
+
+    def test_the_prediction_is_trained_by_the_loss(self, kind, make):
+        labels, features = np.array(EXAMPLES[kind][1]), keras.Input((6,))
+        task = make()
+        model = keras.Model(features, task.head(features))
+        model.compile(keras.optimizers.SGD(0.05), loss=task.loss)
+        x = np.random.default_rng(0).normal(size=(4, 6))
+        losses = model.fit(x, labels, epochs=5, verbose=0).history["loss"]
+        assert losses[-1] < losses[0]
+
+
+class TestLabels:
+    def test_good_ones_pass(self, kind, make):
+        task, labels = make(), np.array(EXAMPLES[kind][1])
+        task.check_shape(labels.shape)
+        task.check_dtype(labels.dtype)
+        task.check_labels(labels)
+        task.check_shape((None, *labels.shape[1:]))
+
+    def test_a_batch_may_be_empty(self, kind, make):
+        labels = np.array(EXAMPLES[kind][1])[:0]
+        make().check_shape(labels.shape)
+        make().check_labels(labels)
+
+    def test_labels_have_the_shape_and_the_dtype_that_the_task_tells(self, kind, make):
+        task = make()
+        assert task.label_shape == np.shape(EXAMPLES[kind][1])[1:]
+        task.check_shape((8, *task.label_shape))
+        task.check_dtype(np.dtype(task.label_dtype))
+
+    def test_one_number_may_be_a_column(self, make):
+        task = make()
+        task.check_shape((8, *(task.label_shape or (1,))))
+        task.check_shape((8, None))
+
+    def test_validity_is_told_of_arrays_and_of_tensors_in_a_graph(self, kind, make):
+        task, labels = make(), np.array(EXAMPLES[kind][1], make().label_dtype)
+        for valid in (task.valid(labels), tf.function(task.valid)(tf.constant(labels))):
+            assert np.asarray(valid).dtype == bool
+            assert np.asarray(valid).shape == labels.shape
+            assert np.all(valid)
+        refused = labels - 1 if labels.dtype.kind == "i" else labels * np.nan
+        for valid in (task.valid(refused), tf.function(task.valid)(tf.constant(refused))):
+            np.testing.assert_array_equal(valid, (refused >= 0) & np.isfinite(refused))
+
+    def test_other_shapes_are_refused(self, make):
+        for shape in [(), (8, 7), (8, 0), (8, 1, 1), (8, 7, 3), (7, 8, 8, 1)]:
+            with pytest.raises(ValueError) as caught:
+                make("age", label="years").check_shape(shape)
+            kind = type(make()).__name__
+            assert str(caught.value).startswith(f"Labels 'years' of task 'age' ({kind}) should have shape (batch")
+            assert str(caught.value).endswith(f"Received: shape {shape}.")
+
+    def test_what_is_no_number_is_refused(self, make):
+        for dtype in ["complex64", "O", "U3", "S3", "M8[s]"]:
+            with pytest.raises(
+                ValueError, match=r"^Labels 'years' of task 'age' \(\w+\) should be of an? .* Received: dtype"
+            ):
+                make("age", label="years").check_dtype(np.dtype(dtype))
