@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 
-def check_absent(path: str | Path, *, overwrite: bool) -> Path:
+def check_absent(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     """Returns `path` if it may be written.
 
     Raises:
@@ -25,7 +26,7 @@ def check_absent(path: str | Path, *, overwrite: bool) -> Path:
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Path]:
     """A temporary path beside `path`, moved to `path` when the block ends well, and removed when it fails.
 
     What stood at `path` before is removed only once the new one is complete.

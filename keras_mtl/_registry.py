@@ -30,7 +30,7 @@ class Registry(Generic[T]):
         base: the class that all of them extend.
     """
 
-    def __init__(self, kind: str, base: type[T]) -> None:
+    def __init__(self, kind: str, base: type) -> None:
         self._kind = kind
         self._base = base
         self._classes: dict[str, type[T]] = {}

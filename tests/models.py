@@ -20,7 +20,10 @@ def two_task_graph(seed=0):
 def two_task_model(seed=0, **task_arguments):
     """That graph as a multi-task model."""
     inputs, outputs = two_task_graph(seed)
-    kinds = [tasks.Classification("a", 4, **task_arguments.get("a", {})), tasks.Regression("b", **task_arguments.get("b", {}))]
+    kinds = [
+        tasks.Classification("a", 4, **task_arguments.get("a", {})),
+        tasks.Regression("b", **task_arguments.get("b", {})),
+    ]
     return MultiTaskModel(inputs, outputs, kinds)
 
 

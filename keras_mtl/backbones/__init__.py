@@ -8,6 +8,7 @@
 
 from typing import Any
 
+from keras_mtl._registry import unknown_name
 from keras_mtl.backbones._base import Backbone, registry
 from keras_mtl.backbones._convolutional import Convolutional
 from keras_mtl.backbones._image import Image, ImagePreprocessing, architectures
@@ -20,21 +21,27 @@ def names() -> list[str]:
 
 
 def get(identifier: Any, **arguments: Any) -> Backbone:
-    """A backbone from a name of `names()` and its arguments, a config of `keras.saving`, or an instance.
+    """A backbone from a name and its arguments, a config of `keras.saving`, or an instance.
 
     Args:
-        identifier: the name, config or instance.
-        **arguments: with a name: the arguments of the backbone's class.
+        identifier: a name of `names()` or `architectures()`, a config, or a backbone, which is returned as it is.
+        **arguments: with a name: the arguments of the backbone's class, for an architecture those of `Image`.
 
     Raises:
-        ValueError: if the name is unknown; the message lists the known ones.
+        ValueError: if the name is unknown (the message lists the known ones), or arguments are absent or unknown.
 
     Example:
 
     >>> from keras_mtl import backbones
     >>> type(backbones.get("mlp", input_shape=4)).__name__
     'MLP'
+    >>> backbones.get("resnet50").architecture
+    'ResNet50'
     """
+    if isinstance(identifier, str) and identifier not in names():
+        if identifier.lower() not in map(str.lower, architectures()):
+            raise unknown_name("backbone", identifier, [*names(), *architectures()])
+        return Image(identifier, **arguments)
     return registry.get(identifier, **arguments)
 
 

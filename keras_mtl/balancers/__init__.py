@@ -8,6 +8,7 @@
 from typing import Any
 
 from keras_mtl.balancers._base import Balancer, GramianBalancer, LossBalancer, registry
+from keras_mtl.balancers._pair import get_pair
 from keras_mtl.balancers.gradient import Mean, PCGrad, Sum
 from keras_mtl.balancers.loss import Equal, Fixed, Uncertainty
 
@@ -52,5 +53,6 @@ __all__ = [
     "Uncertainty",
     "classes",
     "get",
+    "get_pair",
     "names",
 ]

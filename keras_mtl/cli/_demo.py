@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -61,8 +62,8 @@ def run_demo(output: Path, *, epochs: int, seed: int, overwrite: bool) -> evalua
         differences = export.verify_saved_model(best, folder / "saved_model", images)
         largest = max(differences.values())
         console.print(
-            f"A fresh process loaded the SavedModel through TensorFlow alone. Over {len(images)} test images and "
-            f"{len(differences)} outputs of its signatures, predictions differ from the model's by at most {largest:.1e}."
+            f"A fresh process loaded the SavedModel through TensorFlow alone. Over {len(images)} test images, what its "
+            f"signatures predict differs from what the model predicts by at most {largest:.1e}."
         )
         if largest > 1e-4:
             raise RuntimeError(f"The SavedModel's predictions differ from the model's: {differences}")
@@ -84,7 +85,7 @@ def make_tasks() -> list[tasks.Task]:
     ]
 
 
-def _compare(console: Console, train, validation, test, epochs: int, seed: int) -> evaluation.Report:  # noqa: ANN001
+def _compare(console: Console, train: Any, validation: Any, test: Any, epochs: int, seed: int) -> evaluation.Report:
     columns = (TextColumn("{task.description:20}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
     with Progress(*columns, TimeElapsedColumn(), TextColumn("{task.fields[logs]}"), console=console) as progress:
         return evaluation.compare(

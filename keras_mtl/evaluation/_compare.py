@@ -8,12 +8,11 @@ from typing import Any
 
 import keras
 
-from keras_mtl import balancers as balancer_kinds
 from keras_mtl._checks import check_integer
+from keras_mtl.balancers import Balancer, get_pair
 from keras_mtl.evaluation._report import SINGLE_TASK, Report, Result
 from keras_mtl.model import MultiTaskModel
-from keras_mtl.model._model import check_tasks
-from keras_mtl.tasks import Task
+from keras_mtl.tasks import Task, get_all
 
 
 def compare(
@@ -67,14 +66,13 @@ def compare(
     >>> report.best.name, sorted(report.single_task)
     ('equal', ['a', 'b'])
     """
-    found = check_tasks(tasks)
+    found = get_all(tasks)
     check_integer(epochs, "epochs")
     candidates = dict(balancers) if isinstance(balancers, Mapping) else {name: name for name in balancers}
     if not candidates:
         raise ValueError(f"Parameter `balancers` should name at least one balancer. Received: {balancers!r}")
     for candidate in candidates.values():
-        for part in candidate if isinstance(candidate, (list, tuple)) else [candidate]:
-            balancer_kinds.get(part)
+        get_pair(candidate)
     optimizer_config = keras.optimizers.serialize(keras.optimizers.get(optimizer))
 
     def train_one(name: str, subset: Sequence[Task], balancer: Any) -> Result:
@@ -113,7 +111,7 @@ def _copy(balancer: Any) -> Any:
     """A balancer with no state of an earlier model."""
     if isinstance(balancer, (list, tuple)):
         return [_copy(part) for part in balancer]
-    if isinstance(balancer, balancer_kinds.Balancer):
+    if isinstance(balancer, Balancer):
         return type(balancer).from_config(balancer.get_config())
     return balancer
 
@@ -124,8 +122,11 @@ def _only(dataset: Any, subset: Sequence[Task], tasks: Sequence[Task]) -> Any:
         return dataset
     labels = {task.label for task in subset}
 
-    def keep(x: Any, y: Mapping[str, Any], *sample_weight: Any) -> tuple[Any, ...]:
-        kept = [{key: w for key, w in part.items() if key in labels} if isinstance(part, Mapping) else part for part in sample_weight]
-        return x, {key: value for key, value in y.items() if key in labels}, *kept
+    def keep(x: Any, *rest: Any) -> tuple[Any, ...]:
+        """Labels, and sample weights if they are by label too."""
+        return x, *(
+            {key: value for key, value in part.items() if key in labels} if isinstance(part, Mapping) else part
+            for part in rest
+        )
 
     return dataset.map(keep)

@@ -71,7 +71,8 @@ class Report:
     def verdict(self) -> str:
         """In words: which tasks the best model helped and which it hurt, on the test data."""
         best, gain = self.best, self.delta_m(self.best, "test")
-        helped, hurt = [], []
+        helped: list[str] = []
+        hurt: list[str] = []
         for task in self.tasks:
             alone, together = self.single_task[task.name].test[task.name], best.test[task.name]
             better = together > alone if task.higher_is_better else together < alone

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -58,8 +60,8 @@ def saved_model(model: MultiTaskModel, path: str | os.PathLike[str], *, overwrit
         archive.write_out(new, verbose=False)
 
 
-def _predict(model: keras.Model):  # noqa: ANN202
-    def predict(inputs):  # noqa: ANN001, ANN202
+def _predict(model: keras.Model) -> Callable[[Any], dict[str, Any]]:
+    def predict(inputs: Any) -> dict[str, Any]:
         return model(inputs, training=False)
 
     return predict

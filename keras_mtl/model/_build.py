@@ -7,9 +7,11 @@ from typing import Any
 
 import keras
 
-from keras_mtl import backbones, sharing as sharings
+from keras_mtl import backbones
+from keras_mtl import sharing as sharings
+from keras_mtl import tasks as task_kinds
 from keras_mtl._registry import unknown_name
-from keras_mtl.model._model import MultiTaskModel, check_tasks
+from keras_mtl.model._model import MultiTaskModel
 
 
 def build_model(
@@ -53,7 +55,7 @@ def build_model(
     >>> {name: tuple(output.shape) for name, output in model.output.items()}
     {'digit': (None, 10), 'is_even': (None, 1)}
     """
-    found = check_tasks(tasks)
+    found = task_kinds.get_all(tasks)
     rule = sharings.get(sharing)
     inputs, output = _ends(_to_model(backbone, input_shape, weights), features)
     task_features = rule({"features": output}, found)
@@ -62,41 +64,16 @@ def build_model(
 
 
 def _to_model(backbone: Any, input_shape: Sequence[int] | None, weights: str | None) -> keras.Model:
-    if isinstance(backbone, str):
-        return named_backbone(backbone, input_shape, weights).build()
-    for parameter, value in (("input_shape", input_shape), ("weights", weights)):
-        if value is not None:
-            raise ValueError(
-                f"Parameter `{parameter}` goes with the name of a backbone, and a {type(backbone).__name__} has its own. "
-                f"Received: {parameter}={value!r}. Leave it out."
-            )
-    if isinstance(backbone, dict):
-        backbone = keras.saving.deserialize_keras_object(backbone)
-    if isinstance(backbone, backbones.Backbone):
-        return backbone.build()
+    arguments = {"input_shape": input_shape, "weights": weights}
+    given = {parameter: value for parameter, value in arguments.items() if value is not None}
+    if given and not isinstance(backbone, str):
+        raise ValueError(
+            f"Parameters `input_shape` and `weights` go with the name of a backbone, and a {type(backbone).__name__} "
+            f"has its own. Received: {given}. Leave them out."
+        )
     if isinstance(backbone, keras.Model):
         return backbone
-    raise ValueError(
-        "Parameter `backbone` should be the name of a backbone, a `backbones.Backbone` or a `keras.Model`. "
-        f"Received: {backbone!r} (of type {type(backbone).__name__})"
-    )
-
-
-def named_backbone(name: str, input_shape: Sequence[int] | None, weights: str | None) -> backbones.Backbone:
-    """The backbone of a name, an architecture's or one of the package's own."""
-    architectures = {architecture.lower() for architecture in backbones.architectures()}
-    if name.lower() in architectures:
-        return backbones.Image(name, input_shape=input_shape, weights=weights)
-    if name not in backbones.names():
-        raise unknown_name("backbone", name, [*backbones.names(), *backbones.architectures()])
-    if weights is not None:
-        raise ValueError(
-            f"Parameter `weights` goes with an architecture of `keras.applications`, and {name!r} is none. "
-            f"Received: weights={weights!r}. Leave it out."
-        )
-    if input_shape is None:
-        raise ValueError(f"The backbone {name!r} needs the shape of one input. Received: input_shape=None")
-    return backbones.get(name, input_shape=input_shape)
+    return backbones.get(backbone, **given).build()
 
 
 def _ends(model: keras.Model, features: str | None) -> tuple[Any, Any]:

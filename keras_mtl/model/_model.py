@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import keras
 
-from keras_mtl import engine, tasks as task_kinds
+from keras_mtl import engine
+from keras_mtl import tasks as task_kinds
 from keras_mtl._checks import check_same_names
 from keras_mtl._registry import serializable
-from keras_mtl.balancers import GramianBalancer, LossBalancer
-from keras_mtl.model._balancing import resolve_balancers
+from keras_mtl.balancers import GramianBalancer, LossBalancer, get_pair
 from keras_mtl.tasks import Task
 
 
@@ -56,7 +57,7 @@ class MultiTaskModel(keras.Model):
     def __init__(
         self, inputs: Any, outputs: Mapping[str, Any], tasks: Sequence[Any], name: str | None = None, **kwargs: Any
     ) -> None:
-        tasks = check_tasks(tasks)
+        tasks = task_kinds.get_all(tasks)
         _check_outputs(outputs, tasks)
         super().__init__(inputs, {task.name: outputs[task.name] for task in tasks}, name=name, **kwargs)
         self.tasks = tasks
@@ -95,20 +96,25 @@ class MultiTaskModel(keras.Model):
         """
         if "loss_weights" in kwargs:
             raise ValueError(
-                "`loss_weights` are the business of the tasks and the balancer here. Give the tasks a `weight`, or pass "
-                f"balancer=balancers.Fixed({kwargs['loss_weights']!r})."
+                "Weights of losses are given by the tasks or the balancer here. Give the tasks a `weight`, or pass "
+                f"balancer=balancers.Fixed(...). Received: loss_weights={kwargs['loss_weights']!r}"
             )
         losses = {task.name: task.loss for task in self.tasks}
         losses.update({task: _loss(task, given) for task, given in self._by_task(loss, "loss").items()})
         all_metrics = {task.name: task.metrics for task in self.tasks}
         all_metrics.update(self._by_task(metrics, "metrics"))
-        found = resolve_balancers(balancer, self.tasks)
+        found = [part for part in get_pair(balancer) if part is not None]
         for part in found:
-            if part is not None:
-                part.bind([task.name for task in self.tasks], [task.weight for task in self.tasks], list(losses.values()))
+            part.bind([task.name for task in self.tasks], [task.weight for task in self.tasks], list(losses.values()))
+            if len(self.tasks) == 1 and not part.useful_for_one_task:
+                warnings.warn(
+                    f"The balancer `{type(part).__name__}` settles a conflict between tasks, and this model has one, "
+                    f"{self.tasks[0].name!r}: it costs time and brings nothing. Use balancer='equal'.",
+                    stacklevel=2,
+                )
         super().compile(optimizer=optimizer, loss=None, metrics=all_metrics, **kwargs)
         self._balancers.clear()
-        self._balancers.extend(part for part in found if part is not None)
+        self._balancers.extend(found)
         self.loss = losses
         self.task_losses = engine.TaskLosses(losses)
         # Built here, and not at the first `fit`, so that a model can be saved and loaded before it.
@@ -238,22 +244,6 @@ class MultiTaskModel(keras.Model):
         return dict(values)
 
 
-def check_tasks(tasks: Sequence[Any]) -> tuple[Task, ...]:
-    """The tasks from instances or configs.
-
-    Raises:
-        ValueError: if there is none, or two bear the same name.
-    """
-    if not isinstance(tasks, Sequence) or isinstance(tasks, (str, bytes)) or not tasks:
-        raise ValueError(f"Parameter `tasks` should be a list of at least one task. Received: tasks={tasks!r}")
-    found = tuple(task_kinds.get(task) for task in tasks)
-    names = [task.name for task in found]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"The names of tasks should differ. Received: {names}, where {repeated} are repeated")
-    return found
-
-
 def _check_outputs(outputs: Any, tasks: Sequence[Task]) -> None:
     if not isinstance(outputs, Mapping):
         raise ValueError(
@@ -274,7 +264,7 @@ def _loss(task: str, identifier: Any) -> keras.losses.Loss:
     loss = keras.losses.get(identifier)
     if not isinstance(loss, keras.losses.Loss):
         raise ValueError(
-            f"The loss of task {task!r} should be a `keras.losses.Loss`, the name of its class ('MeanSquaredError', not "
-            f"'mse') or its config. Received: {identifier!r}"
+            f"The loss of task {task!r} should be a `keras.losses.Loss`, the name of its class "
+            f"('MeanSquaredError', not 'mse') or its config. Received: {identifier!r}"
         )
     return loss

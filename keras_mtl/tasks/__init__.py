@@ -5,6 +5,7 @@
 ['binary_classification', 'classification', 'regression']
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras_mtl.tasks._base import Task, registry
@@ -37,4 +38,29 @@ def get(identifier: Any, **arguments: Any) -> Task:
     return registry.get(identifier, **arguments)
 
 
-__all__ = ["BinaryClassification", "Classification", "Regression", "Task", "get", "names"]
+def get_all(identifiers: Sequence[Any]) -> tuple[Task, ...]:
+    """The tasks of one model from instances or configs.
+
+    Args:
+        identifiers: at least one task or config, of different names.
+
+    Raises:
+        ValueError: if there is none, or two bear the same name.
+
+    Example:
+
+    >>> from keras_mtl import tasks
+    >>> tasks.get_all([tasks.Regression("age"), tasks.BinaryClassification("is_cat")])
+    (Regression('age'), BinaryClassification('is_cat'))
+    """
+    if not isinstance(identifiers, Sequence) or isinstance(identifiers, (str, bytes)) or not identifiers:
+        raise ValueError(f"Parameter `tasks` should be a list of at least one task. Received: tasks={identifiers!r}")
+    tasks = tuple(get(identifier) for identifier in identifiers)
+    own = [task.name for task in tasks]
+    repeated = sorted({name for name in own if own.count(name) > 1})
+    if repeated:
+        raise ValueError(f"The names of tasks should differ. Received: {own}, where {repeated} are repeated")
+    return tasks
+
+
+__all__ = ["BinaryClassification", "Classification", "Regression", "Task", "get", "get_all", "names"]

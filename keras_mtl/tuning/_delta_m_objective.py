@@ -10,7 +10,7 @@ import keras_tuner
 
 from keras_mtl._checks import check_same_names
 from keras_mtl.evaluation import delta_m
-from keras_mtl.model._model import check_tasks
+from keras_mtl.tasks import get_all
 
 
 class DeltaM(keras_tuner.Objective):
@@ -44,7 +44,7 @@ class DeltaM(keras_tuner.Objective):
 
     def __init__(self, tasks: Sequence[Any], baselines: Mapping[str, float], prefix: str = "val_") -> None:
         super().__init__(name=f"{prefix}delta_m", direction="max")
-        found = check_tasks(tasks)
+        found = get_all(tasks)
         if not isinstance(baselines, Mapping):
             raise ValueError(
                 "Parameter `baselines` should be a dict with the primary metric of a single-task model for each task. "

@@ -10,14 +10,11 @@ from typing import Any
 import keras
 import keras_tuner
 
-from keras_mtl import backbones
+from keras_mtl import backbones, balancers
 from keras_mtl import sharing as sharings
 from keras_mtl._checks import check_integer, check_integers, check_number
 from keras_mtl.model import MultiTaskModel, build_model
-from keras_mtl.model._balancing import resolve_balancers
-from keras_mtl.model._build import named_backbone
-from keras_mtl.model._model import check_tasks
-from keras_mtl.tasks import Task
+from keras_mtl.tasks import Task, get_all
 
 
 class MultiTaskHyperModel(keras_tuner.HyperModel):
@@ -88,7 +85,7 @@ class MultiTaskHyperModel(keras_tuner.HyperModel):
         tunable: bool = True,
     ) -> None:
         super().__init__(name=name, tunable=tunable)
-        self.tasks = check_tasks(tasks)
+        self.tasks = get_all(tasks)
         self.features = features
         self.hidden_units = None if hidden_units is None else check_integers(hidden_units, "hidden_units", minimum=0)
         if self.hidden_units is not None:
@@ -103,7 +100,7 @@ class MultiTaskHyperModel(keras_tuner.HyperModel):
         self._make_backbone = _backbone_maker(backbone, input_shape, weights)
         self._last_backbone: Callable[[], keras.Model | None] = lambda: None
         self._sharing = sharings.get(sharing)
-        parts = [part for part in resolve_balancers(balancer, self.tasks) if part is not None]
+        parts = [part for part in balancers.get_pair(balancer) if part is not None]
         self._balancer = [keras.saving.serialize_keras_object(part) for part in parts]
         self._optimizer = keras.optimizers.serialize(keras.optimizers.get(optimizer))
         self._new_optimizer(keras_tuner.HyperParameters())
@@ -113,8 +110,6 @@ class MultiTaskHyperModel(keras_tuner.HyperModel):
         tasks = [self._variant(task, hp) for task in self.tasks]
         model = build_model(self._new_backbone(), tasks, self._sharing, features=self.features)
         model.compile(self._new_optimizer(hp), balancer=self._balancer)
-        # Hyperband goes on from checkpoints, and Keras loads an optimizer's state only into one that has been built.
-        model.optimizer.build(model.trainable_variables)
         return model
 
     def fit(self, hp: keras_tuner.HyperParameters, model: MultiTaskModel, *args: Any, **kwargs: Any) -> Any:
@@ -212,14 +207,15 @@ def _choose(hp: keras_tuner.HyperParameters, name: str, values: tuple[float, ...
 
 
 def _backbone_maker(backbone: Any, input_shape: Sequence[int] | None, weights: str | None) -> Callable[[], keras.Model]:
+    arguments = {"input_shape": input_shape, "weights": weights}
+    given = {parameter: value for parameter, value in arguments.items() if value is not None}
     if isinstance(backbone, str):
-        return named_backbone(backbone, input_shape, weights).build
-    for parameter, value in (("input_shape", input_shape), ("weights", weights)):
-        if value is not None:
-            raise ValueError(
-                f"Parameter `{parameter}` goes with the name of a backbone. Received: {parameter}={value!r} and "
-                f"backbone={backbone!r}. Leave it out."
-            )
+        return backbones.get(backbone, **given).build
+    if given:
+        raise ValueError(
+            f"Parameters `input_shape` and `weights` go with the name of a backbone. Received: {given} and "
+            f"backbone={backbone!r}. Leave them out."
+        )
     if isinstance(backbone, (backbones.Backbone, dict)):
         return backbones.get(backbone).build
     if isinstance(backbone, keras.Layer) or not callable(backbone):

@@ -151,17 +151,26 @@ class TestState:
         for received, expected in zip(balancer.get_weights(), state, strict=True):
             np.testing.assert_array_equal(received, expected)
 
-    def test_state_is_handed_on(self, cls):
+    @pytest.mark.parametrize("by", ["weights", "file"])
+    def test_state_is_handed_on(self, cls, by):
         first, second = cls(), cls()
         for balancer in (first, second):
             balancer.bind(NAMES, [1.0, 1.0, 1.0], LOSSES)
         for weight in first.trainable_weights:
             weight.assign(weight + 0.5)
-        second.set_weights(first.get_weights())
-        argument = np.array([[4.0, -1, 0], [-1, 1, -2], [0, -2, 9]], "float32")
+        argument = np.array([[4.0, -1, -3], [-1, 1, -2], [-3, -2, 9]], "float32")
         argument = argument if issubclass(cls, balancers.GramianBalancer) else argument[0] ** 2
         active = np.array([True, True, True])
-        np.testing.assert_array_equal(second(argument, active), first(argument, active))
+        first(argument, active)
+        if by == "file":
+            store = {}
+            first.save_own_variables(store)
+            second.load_own_variables({key: np.array(value) for key, value in store.items()})
+        else:
+            for variable, value in zip(second.variables, first.variables, strict=True):
+                variable.assign(value)
+        for _ in range(5):
+            np.testing.assert_array_equal(second(argument, active), first(argument, active))
 
 
 class TestLossBalancers:
@@ -224,17 +233,11 @@ class TestLossBalancers:
 
 
 class TestGramianBalancers:
-    @pytest.mark.parametrize("case", JACOBIANS)
-    @pytest.mark.parametrize("scale", [1.0, 1e15, 1e-15])
-    def test_is_finite(self, make, case, scale):
-        jacobian = scale * JACOBIANS[case]
-        found = direction(make(), jacobian)
-        assert (found.shape, found.dtype) == (jacobian.shape[1:], np.float32)
-        assert np.all(np.isfinite(found))
-        assert np.all(np.isfinite(weights(make(), jacobian)))
-
-    def test_is_finite_where_squares_vanish(self, make):
-        assert np.all(np.isfinite(direction(make(), 1e-30 * JACOBIANS["five"])))
+    def test_is_finite(self, make):
+        for jacobian in [scale * case for scale in (1.0, 1e15, 1e-30) for case in JACOBIANS.values()]:
+            found = direction(make(), jacobian)
+            assert (found.shape, found.dtype) == (jacobian.shape[1:], np.float32)
+            assert np.all(np.isfinite(found))
 
     @pytest.mark.parametrize(
         "jacobian",
@@ -254,29 +257,24 @@ class TestGramianBalancers:
         """Cases without a conflict, or where no task conflicts with two: no order of projections matters there."""
         assert_permutes_with_the_tasks(make, jacobian)
 
-    @pytest.mark.parametrize("case", ["two in conflict", "five", "five, badly scaled", "equal", "opposite"])
-    def test_a_task_that_is_not_active_counts_as_if_it_were_not_there(self, make, case):
-        jacobian = JACOBIANS[case]
-        for absent in range(len(jacobian)):
-            active = np.arange(len(jacobian)) != absent
-            without = np.where(active[:, None], jacobian, 0.0)
-            found = weights(make(dtype="float64"), without, active)
-            assert found[absent] == 0
-            np.testing.assert_allclose(
-                direction(make(dtype="float64"), without, active), found @ without, rtol=1e-10, atol=1e-12
-            )
+    def test_a_task_that_is_not_active_weighs_nothing(self, make):
+        for jacobian in JACOBIANS.values():
+            for absent in range(len(jacobian)):
+                active = np.arange(len(jacobian)) != absent
+                found = weights(make(), np.where(active[:, None], jacobian, 0.0), active)
+                assert found[absent] == 0
+                assert np.all(np.isfinite(found))
 
     @pytest.mark.parametrize("present", [[True, True, False], [False, True, True], [True, False, True]], ids=str)
     def test_the_gradient_of_a_task_that_is_not_active_has_no_influence(self, make, present):
-        """Two tasks are balanced as if there were no third, whatever its gradient."""
-        jacobian = np.array([[1.0, 0.2, 0.0], [0.2, 1.0, 0.3], [-1.0, -2.0, 0.5]])
+        """Two tasks are balanced as if there were no third, whatever its gradient, in every order of projections."""
+        jacobian, present = np.array([[1.0, 0.2, 0.0], [0.2, 1.0, 0.3], [-1.0, -2.0, 0.5]]), np.array(present)
         expected = direction(make(dtype="float64"), jacobian[present])
         for gradient in ([0.0, 0.0, 0.0], [-1.0, -2.0, 0.5], [100.0, -100.0, 3.0]):
-            other = np.where(np.array(present)[:, None], jacobian, gradient)
-            for _ in range(3):
-                balancer = make(dtype="float64")
+            balancer, other = make(dtype="float64"), np.where(present[:, None], jacobian, gradient)
+            for _ in range(8):
                 np.testing.assert_allclose(direction(balancer, other, present), expected, rtol=1e-10, atol=1e-12)
-                np.testing.assert_array_equal(weights(balancer, other, present)[~np.array(present)], [0.0])
+                np.testing.assert_array_equal(weights(balancer, other, present)[~present], [0.0])
 
     def test_no_task_is_active(self, make):
         np.testing.assert_array_equal(weights(make(), np.zeros((3, 4)), [False] * 3), [0, 0, 0])
@@ -287,14 +285,13 @@ class TestGramianBalancers:
         jacobian = np.array([[0.0, 0.0], [1.0, -2.0], [0.0, 0.0]])
         np.testing.assert_allclose(direction(make(), jacobian, [False, True, False]), [1, -2], rtol=1e-6)
 
-    @pytest.mark.parametrize("case", ["one task", "two in conflict", "five", "more tasks than parameters"])
-    def test_the_direction_is_the_weighted_sum_of_the_gradients(self, make, case):
-        jacobian = JACOBIANS[case]
-        expected = weights(make(dtype="float64"), jacobian) @ jacobian
-        np.testing.assert_allclose(direction(make(dtype="float64"), jacobian), expected, rtol=1e-10, atol=1e-12)
+    def test_the_direction_is_the_weighted_sum_of_the_gradients(self, make):
+        for jacobian in JACOBIANS.values():
+            expected = weights(make(dtype="float64"), jacobian) @ jacobian
+            np.testing.assert_allclose(direction(make(dtype="float64"), jacobian), expected, rtol=1e-10, atol=1e-12)
 
     @pytest.mark.parametrize("case", ["two in conflict", "two badly scaled", "five"])
-    def test_float64_says_what_float32_says(self, make, case):
+    def test_float64_says_what_float32_says_but_finer(self, make, case):
         narrow, wide = direction(make(), JACOBIANS[case]), direction(make(dtype="float64"), JACOBIANS[case])
         assert (narrow.dtype, wide.dtype) == (np.float32, np.float64)
         assert 0 < scaled_error(narrow, wide) < 1e-5
