@@ -65,7 +65,7 @@ def balanced_gradients(
             gradients[id(variable)] = tf.reshape(combined / num_replicas(), variable.shape)
 
     # The balancer's own parameters, on which no output depends, and what no task's loss holds.
-    _add(gradients, parts.other, tape.gradient(tf.add_n(losses), parts.other))
+    _add(gradients, parts.other, tape.gradient(list(losses), parts.other))
     _add(gradients, variables, tape.gradient(rest, variables))
     return [gradients.get(id(variable)) for variable in variables]
 

@@ -154,6 +154,9 @@ class MultiTaskModel(keras.Model):
         bound = inspect.signature(super().fit).bind(x, y, *args, **kwargs)
         arguments = bound.arguments
         arguments["x"] = engine.checked(self.tasks, x, y)
+        if y is None:
+            # What `fit` does with a data set, whose order is its own; asked to shuffle, its default, it warns.
+            arguments.setdefault("shuffle", False)
         validation = arguments.get("validation_data")
         if isinstance(validation, (tuple, list)):
             engine.checked(self.tasks, *validation[:2])

@@ -1,7 +1,8 @@
 """Balancers that look at the losses alone: they cost no more than a plain step.
 
+>>> import numpy as np
 >>> from keras_mtl.balancers import loss
->>> loss.Equal()([2.0, 0.5], [True, True]).numpy()
+>>> loss.Equal()(np.array([2.0, 0.5]), np.array([True, True])).numpy()
 array([1., 1.], dtype=float32)
 """
 

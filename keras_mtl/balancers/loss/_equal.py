@@ -22,8 +22,9 @@ class Equal(LossBalancer):
 
     Example:
 
+    >>> import numpy as np
     >>> from keras_mtl import balancers
-    >>> balancers.Equal()([2.0, 0.5], [True, True]).numpy()
+    >>> balancers.Equal()(np.array([2.0, 0.5]), np.array([True, True])).numpy()
     array([1., 1.], dtype=float32)
     """
 

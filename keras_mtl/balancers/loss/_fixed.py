@@ -25,10 +25,11 @@ class Fixed(LossBalancer):
 
     Example:
 
+    >>> import numpy as np
     >>> from keras_mtl import balancers
     >>> balancer = balancers.Fixed({"breed": 1.0, "age": 0.1})
     >>> balancer.bind(["breed", "age"], weights=[1.0, 1.0], losses=[None, None])
-    >>> balancer([2.0, 0.5], [True, True]).numpy()
+    >>> balancer(np.array([2.0, 0.5]), np.array([True, True])).numpy()
     array([1. , 0.1], dtype=float32)
     """
 

@@ -30,8 +30,9 @@ class Uncertainty(LossBalancer):
 
     Example:
 
+    >>> import numpy as np
     >>> from keras_mtl import balancers
-    >>> balancers.Uncertainty()([2.0, 0.5], [True, True]).numpy()
+    >>> balancers.Uncertainty()(np.array([2.0, 0.5]), np.array([True, True])).numpy()
     array([1., 1.], dtype=float32)
     """
 

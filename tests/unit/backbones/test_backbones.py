@@ -39,10 +39,17 @@ class TestGet:
         with pytest.raises(ValueError, match=f"backbone '{name}' takes other arguments .*input_shape"):
             backbones.get(name)
 
-    def test_an_unknown_name_lists_the_known_ones(self):
-        message = f"Unknown backbone: 'MPL'. Did you mean 'mlp'.* known ones are: {', '.join(backbones.names())}"
-        with pytest.raises(ValueError, match=message):
-            backbones.get("MPL", input_shape=3)
+    def test_architectures_of_keras_by_name_in_any_case(self):
+        found = backbones.get("mobilenetv2", input_shape=(32, 32, 3))
+        assert type(found) is backbones.Image
+        assert (found.architecture, found.input_shape) == ("MobileNetV2", (32, 32, 3))
+
+    @pytest.mark.parametrize("name, near", [("MPL", "mlp"), ("ResNet51", "ResNet50")])
+    def test_an_unknown_name_lists_the_known_ones(self, name, near):
+        with pytest.raises(ValueError, match=f"^Unknown backbone: '{name}'. Did you mean .*'{near}'") as caught:
+            backbones.get(name, input_shape=3)
+        known = str(caught.value).partition(" The known ones are: ")[2].rstrip(".").split(", ")
+        assert known == sorted([*backbones.names(), *backbones.architectures()])
 
     @pytest.mark.parametrize("identifier", [None, 3, backbones.MLP])
     def test_what_is_no_backbone_is_refused(self, identifier):

@@ -88,6 +88,37 @@ class TestGet:
         assert all(issubclass(cls, keras.layers.Layer) for cls in balancers.classes().values())
 
 
+class TestGetPair:
+    @pytest.mark.parametrize("identifier", ["uncertainty", ["uncertainty"], balancers.Uncertainty()], ids=str)
+    def test_a_loss_balancer_stands_alone(self, identifier):
+        loss_balancer, gradient_balancer = balancers.get_pair(identifier)
+        assert type(loss_balancer) is balancers.Uncertainty
+        assert gradient_balancer is None
+
+    @pytest.mark.parametrize("identifier", ["pcgrad", ("pcgrad",), balancers.PCGrad()], ids=str)
+    def test_a_gradient_balancer_stands_on_equal_losses(self, identifier):
+        assert [type(balancer) for balancer in balancers.get_pair(identifier)] == [balancers.Equal, balancers.PCGrad]
+
+    def test_a_list_has_one_of_each(self):
+        given = [balancers.Fixed(), keras.saving.serialize_keras_object(balancers.PCGrad(seed=3))]
+        loss_balancer, gradient_balancer = balancers.get_pair(given)
+        assert loss_balancer is given[0]
+        assert gradient_balancer.seed == 3
+
+    @pytest.mark.parametrize(
+        "identifier",
+        [[], ["pcgrad", "equal"], ["equal", "fixed"], ["sum", "pcgrad"], ["equal", "sum", "mean"]],
+        ids=str,
+    )
+    def test_other_lists_are_refused(self, identifier):
+        with pytest.raises(ValueError, match="a list of a loss balancer followed by a gradient balancer. Received: "):
+            balancers.get_pair(identifier)
+
+    def test_an_unknown_name_lists_the_known_ones(self):
+        with pytest.raises(ValueError, match="Unknown balancer: 'pcgrat'. Did you mean 'pcgrad'"):
+            balancers.get_pair(["equal", "pcgrat"])
+
+
 class TestConfig:
     def arguments(self, cls):
         (name,) = [name for name, found in balancers.classes().items() if found is cls]

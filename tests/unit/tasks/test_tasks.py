@@ -71,6 +71,29 @@ class TestGet:
             tasks.Task("age")
 
 
+class TestGetAll:
+    def test_instances_and_configs(self):
+        age, is_cat = tasks.Regression("age"), tasks.BinaryClassification("is_cat")
+        first, second = tasks.get_all([age, keras.saving.serialize_keras_object(is_cat)])
+        assert first is age
+        assert second.get_config() == is_cat.get_config()
+
+    @pytest.mark.parametrize("identifiers", [[], (), "age", None, tasks.Regression("age")], ids=repr)
+    def test_what_is_no_list_of_tasks_is_refused(self, identifiers):
+        message = re.escape(f"`tasks` should be a list of at least one task. Received: tasks={identifiers!r}")
+        with pytest.raises(ValueError, match=message):
+            tasks.get_all(identifiers)
+
+    def test_names_that_are_repeated_are_refused(self):
+        found = [tasks.Regression(name) for name in "abcba"]
+        message = re.escape("Received: ['a', 'b', 'c', 'b', 'a'], where ['a', 'b'] are repeated")
+        with pytest.raises(ValueError, match=message):
+            tasks.get_all(found)
+
+    def test_labels_may_be_shared(self):
+        tasks.get_all([tasks.Regression("a", label="y"), tasks.Regression("b", label="y")])
+
+
 class TestConfig:
     def test_round_trip_with_everything_given(self, make):
         task = make(

@@ -1,0 +1,82 @@
+"""Every public name is in an `__all__`, documented, and, where Keras serializes it, registered."""
+
+import importlib
+import inspect
+import subprocess
+import sys
+
+import keras
+import pytest
+
+import keras_mtl
+
+PACKAGES = [name for name in keras_mtl.__all__ if inspect.ismodule(getattr(keras_mtl, name))]
+NAMES = [("keras_mtl", name) for name in ("MultiTaskModel", "build_model")] + [
+    (f"keras_mtl.{package}", name) for package in PACKAGES for name in getattr(keras_mtl, package).__all__
+]
+
+
+@pytest.mark.parametrize(("package", "name"), NAMES, ids=[".".join(pair) for pair in NAMES])
+def test_it_is_documented_with_an_example(package, name):
+    value = getattr(importlib.import_module(package), name)
+    assert inspect.getdoc(value), f"{package}.{name} has no docstring"
+    # What makes no sense outside a subclass, or takes no argument, needs no example.
+    if inspect.isabstract(value) or name in {"Balancer", "LossBalancer", "GramianBalancer"} or name in NO_EXAMPLE:
+        return
+    assert "Example:" in value.__doc__, f"{package}.{name} has no example"
+    if inspect.isfunction(value) and inspect.signature(value).parameters:
+        assert "Args:" in value.__doc__, f"{package}.{name} does not explain its arguments"
+
+
+NO_EXAMPLE = {
+    "names",
+    "classes",
+    "architectures",
+    "pool",
+    "dense_head",
+    "ImagePreprocessing",
+    "Report",
+    "Result",
+    "learning_curve",
+    "verify_saved_model",
+}
+
+
+@pytest.mark.parametrize(("package", "name"), NAMES, ids=[".".join(pair) for pair in NAMES])
+def test_what_has_a_config_is_registered(package, name):
+    value = getattr(importlib.import_module(package), name)
+    if inspect.isclass(value) and hasattr(value, "get_config") and not inspect.isabstract(value):
+        if value.__name__ in {"Balancer", "LossBalancer", "GramianBalancer"}:
+            return  # to be extended, not used
+        assert keras.saving.get_registered_name(value) == f"keras_mtl>{value.__name__}"
+
+
+def test_the_packages_all_is_what_it_offers():
+    assert set(keras_mtl.__all__) <= set(dir(keras_mtl))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = keras_mtl.nothing
+
+
+def test_importing_the_package_needs_no_extra():
+    """In a process where no optional module can be imported."""
+    code = """
+import sys
+for name in ("keras_tuner", "matplotlib", "sklearn", "tensorflow_datasets", "typer"):
+    sys.modules[name] = None
+import keras_mtl as mtl
+model = mtl.build_model("mlp", [mtl.tasks.Regression("a"), mtl.tasks.Regression("b")], input_shape=(3,))
+model.compile("adam", balancer="pcgrad")
+for use in (
+    lambda: mtl.tuning,
+    lambda: mtl.data.multi_digits("test", batch_size=1),
+    lambda: mtl.plots.learning_curve(None, "a"),
+    lambda: __import__("keras_mtl.cli").cli.main(),
+):
+    try:
+        use()
+    except ImportError as error:
+        assert "pip install 'keras_mtl[" in str(error), error
+    else:
+        raise AssertionError("an extra was not missed")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,107 @@
+"""The partition is read off the graph, nested models included."""
+
+import keras
+
+from keras_mtl.engine import partition
+
+
+def dense(name, units=3):
+    return keras.layers.Dense(units, name=name, use_bias=False)
+
+
+def layer_names(variables):
+    return [variable.path.split("/")[-2] for variable in variables]
+
+
+def split(inputs, outputs):
+    model = keras.Model(inputs, outputs)
+    found = partition(model, model.output)
+    shared = dict(zip(layer_names(found.shared), found.tasks, strict=True))
+    return shared, {task: layer_names(own) for task, own in found.specific.items()}, found
+
+
+def test_trunk_and_heads():
+    x = keras.Input((4,))
+    trunk = dense("trunk")(x)
+    shared, own, found = split(x, {"a": dense("a")(trunk), "b": dense("b")(trunk)})
+    assert shared == {"trunk": {"a", "b"}}
+    assert own == {"a": ["a"], "b": ["b"]}
+    assert found.other == []
+
+
+def test_layers_that_only_some_outputs_reach():
+    x = keras.Input((4,))
+    trunk = dense("trunk")(x)
+    of_two = dense("of_two")(trunk)
+    outputs = {"a": dense("a")(of_two), "b": dense("b")(of_two), "c": dense("c")(trunk)}
+    shared, own, _ = split(x, outputs)
+    assert shared == {"trunk": {"a", "b", "c"}, "of_two": {"a", "b"}}
+    assert own == {"a": ["a"], "b": ["b"], "c": ["c"]}
+
+
+def test_a_task_that_feeds_another_shares_its_layers():
+    x = keras.Input((4,))
+    first = dense("first")(x)
+    shared, own, _ = split(x, {"a": first, "b": dense("second")(first)})
+    assert shared == {"first": {"a", "b"}}
+    assert own == {"a": [], "b": ["second"]}
+
+
+def test_a_layer_used_twice_is_shared_by_both_uses():
+    x, z = keras.Input((4,)), keras.Input((4,))
+    twice = dense("twice")
+    shared, own, _ = split([x, z], {"a": dense("a")(twice(x)), "b": dense("b")(twice(z))})
+    assert shared == {"twice": {"a", "b"}}
+    assert own == {"a": ["a"], "b": ["b"]}
+
+
+def test_several_inputs_that_share_nothing():
+    x, z = keras.Input((4,)), keras.Input((4,))
+    shared, own, _ = split([x, z], {"a": dense("a")(x), "b": dense("b")(z)})
+    assert shared == {}
+    assert own == {"a": ["a"], "b": ["b"]}
+
+
+def test_a_nested_model_of_one_output():
+    inner_input = keras.Input((4,))
+    inner = keras.Model(inner_input, dense("inner_2")(dense("inner_1")(inner_input)))
+    x = keras.Input((4,))
+    trunk = inner(x)
+    shared, own, _ = split(x, {"a": dense("a")(trunk), "b": dense("b")(trunk)})
+    assert shared == {"inner_1": {"a", "b"}, "inner_2": {"a", "b"}}
+    assert own == {"a": ["a"], "b": ["b"]}
+
+
+def test_the_branches_of_a_nested_model_of_several_outputs():
+    inner_input = keras.Input((4,))
+    trunk = dense("inner_trunk")(inner_input)
+    inner = keras.Model(inner_input, [dense("left")(trunk), dense("right")(trunk)])
+    x = keras.Input((4,))
+    before = dense("before", 4)(x)
+    left, right = inner(before)
+    shared, own, _ = split(x, {"a": dense("a")(left), "b": dense("b")(right)})
+    assert shared == {"before": {"a", "b"}, "inner_trunk": {"a", "b"}}
+    assert own == {"a": ["left", "a"], "b": ["right", "b"]}
+
+
+def test_the_inputs_of_a_nested_model_of_several_inputs_and_outputs():
+    p, q = keras.Input((4,)), keras.Input((4,))
+    inner = keras.Model([p, q], {"one": dense("one")(p), "two": dense("two")(q)})
+    x = keras.Input((4,))
+    nested = inner([dense("to_p", 4)(x), dense("to_q", 4)(x)])
+    shared, own, _ = split(x, {"a": nested["one"], "b": nested["two"]})
+    assert shared == {}
+    assert {task: set(names) for task, names in own.items()} == {"a": {"one", "to_p"}, "b": {"two", "to_q"}}
+
+
+def test_frozen_layers_are_left_out_and_other_variables_are_named():
+    x = keras.Input((4,))
+    frozen = dense("frozen")
+    frozen.trainable = False
+    trunk = frozen(x)
+    model = keras.Model(x, {"a": dense("a")(trunk), "b": dense("b")(trunk)})
+    model.beside = dense("beside")
+    model.beside.build((None, 4))
+    found = partition(model, model.output)
+    assert found.shared == []
+    assert layer_names(found.other) == ["beside"]
