@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import keras
 
@@ -68,10 +68,12 @@ class Registry(Generic[T]):
                     f"The {self._kind} {identifier!r} takes other arguments ({error}). "
                     f"Received: {arguments}. Give an instance of `{self._classes[identifier].__name__}`."
                 ) from error
-        instance = keras.saving.deserialize_keras_object(identifier) if isinstance(identifier, dict) else identifier
+        instance: Any = identifier
+        if isinstance(identifier, dict):
+            instance = keras.saving.deserialize_keras_object(identifier)
         if not isinstance(instance, self._base):
             raise ValueError(
                 f"A {self._kind} should be a name ({', '.join(self.names())}), a config, or an instance of "
                 f"`{self._base.__name__}`. Received: {identifier!r} (of type {type(identifier).__name__})"
             )
-        return instance
+        return cast(T, instance)

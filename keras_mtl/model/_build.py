@@ -29,13 +29,13 @@ def build_model(
     Args:
         backbone: the name of an architecture of `keras.applications` (raw images with values of 0 to 255 go in: the
             architecture's own preprocessing is inside), `"convolutional"` or `"mlp"`, a `backbones.Backbone`, or any
-            `keras.Model`. A Functional or Sequential model is taken in layer by layer, and its weights are the new
-            model's too; any other model becomes one layer, and has to be built.
+            `keras.Model`. A Functional or Sequential model is taken in layer by layer, a subclassed one as one layer;
+            its weights are the new model's too.
         tasks: the tasks: instances, or configs.
         sharing: a name of `sharing.names()`, an instance or a config. Defaults to `"hard"`.
-        input_shape: the shape of one input, with a named backbone: `(height, width, 3)` for an architecture,
-            `(height, width, channels)` for `"convolutional"`, `(number,)` for `"mlp"`. Defaults to
-            `(None, None, 3)` for an architecture; the others need it.
+        input_shape: the shape of one input, with a name: `(height, width, 3)` for an architecture, by default
+            `(None, None, 3)`, `(height, width, channels)` for `"convolutional"`, `(number,)` for `"mlp"`. A subclassed
+            model needs it too.
         weights: with an architecture: `"imagenet"`, None (random), or the path of a weights file. Defaults to None.
         features: the name of the backbone's layer whose output the tasks read. Defaults to the backbone's output.
         name: the name of the model.
@@ -64,8 +64,11 @@ def build_model(
 
 
 def _to_model(backbone: Any, input_shape: Sequence[int] | None, weights: str | None) -> keras.Model:
+    """The backbone as a Functional or Sequential model."""
     arguments = {"input_shape": input_shape, "weights": weights}
     given = {parameter: value for parameter, value in arguments.items() if value is not None}
+    if isinstance(backbone, keras.Model) and not isinstance(backbone, keras.Sequential) and not _has_graph(backbone):
+        return _as_layer(backbone, **given)
     if given and not isinstance(backbone, str):
         raise ValueError(
             f"Parameters `input_shape` and `weights` go with the name of a backbone, and a {type(backbone).__name__} "
@@ -76,32 +79,33 @@ def _to_model(backbone: Any, input_shape: Sequence[int] | None, weights: str | N
     return backbones.get(backbone, **given).build()
 
 
+def _has_graph(model: keras.Model) -> bool:
+    return hasattr(model, "operations")
+
+
+def _as_layer(model: keras.Model, input_shape: Sequence[int] | None = None, weights: str | None = None) -> keras.Model:
+    if input_shape is None or weights is not None:
+        raise ValueError(
+            f"The backbone {model.name!r} is a subclassed model, which has no graph to read its input off: it needs "
+            f"`input_shape`, the shape of one input, and has its own weights. Received: input_shape={input_shape}, "
+            f"weights={weights!r}"
+        )
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, model(inputs))
+
+
 def _ends(model: keras.Model, features: str | None) -> tuple[Any, Any]:
     """The inputs of a backbone and the tensor that the tasks read."""
-    if not hasattr(model, "operations") and not isinstance(model, keras.Sequential):
-        if features is not None:
-            raise ValueError(
-                f"Parameter `features` names a layer of a Functional or Sequential backbone. Received: "
-                f"features={features!r} with a {type(model).__name__}. Leave it out."
-            )
-        if not model.built:
-            raise ValueError(f"The backbone {model.name!r} should be built: call it on a batch first.")
-        inputs = keras.Input(model.input_shape[1:])
-        return inputs, model(inputs)
+    # A Sequential model that was never called has `inputs`, and no `input`.
+    inputs = model.input if _has_graph(model) else model.inputs[0]
     if features is not None:
         layers = {layer.name: layer for layer in model.layers}
         if features not in layers:
             raise unknown_name(f"layer of the backbone {model.name!r}", features, layers)
-        return _input(model), layers[features].output
-    outputs = model.outputs
-    if len(outputs) != 1:
+        return inputs, layers[features].output
+    if len(model.outputs) != 1:
         raise ValueError(
-            f"The backbone {model.name!r} should have one output. Received: {len(outputs)} outputs. "
+            f"The backbone {model.name!r} should have one output. Received: {len(model.outputs)} outputs. "
             "Name the layer to read as `features`."
         )
-    return _input(model), outputs[0]
-
-
-def _input(model: keras.Model) -> Any:
-    # A Sequential model that was never called has `inputs`, and no `input`.
-    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    return inputs, model.outputs[0]

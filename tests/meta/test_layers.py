@@ -46,9 +46,7 @@ def imports(path):
 
 
 def parts_imported(path):
-    return {
-        (name.split(".")[1], line) for name, line in imports(path) if name.startswith("keras_mtl.") and "." in name
-    }
+    return {(name.split(".")[1], line) for name, line in imports(path) if name.startswith("keras_mtl.") and "." in name}
 
 
 def test_every_part_has_a_layer():

@@ -108,10 +108,11 @@ def test_a_wrong_batch_of_a_dataset_is_not_trained_on():
     model, other = compiled(), compiled()
     with pytest.raises(ValueError, match=r"Received: \[9\] in a batch"):
         model.fit(**as_dataset(x, y), verbose=0)
-    other.fit(**as_dataset(x[:20], {key: value[:20] for key, value in y.items()}), verbose=0)
+    good = {key: value[:20] for key, value in y.items()}
+    other.fit(**as_dataset(x[:20], good), verbose=0)
     assert largest_difference(model, other) == 0
     with pytest.raises(ValueError, match=r"Received: \[9\] in a batch"):
-        other.fit(x[:20], {key: value[:20] for key, value in y.items()}, validation_data=as_dataset(x, y)["x"], verbose=0)
+        other.fit(**as_dataset(x[:20], good), validation_data=as_dataset(x, y)["x"], verbose=0)
 
 
 def test_the_keys_of_a_generator_are_checked_at_the_first_step():

@@ -36,7 +36,10 @@ def task_gradients(model, x, y):
             loss = task.weight * keras.losses.MeanSquaredError()(y[task.name][:, None], model(x)[task.name])
         gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
         found.append(
-            [np.zeros(v.shape) if g is None else g.numpy() for g, v in zip(gradients, model.trainable_variables)]
+            [
+                np.zeros(v.shape) if g is None else g.numpy()
+                for g, v in zip(gradients, model.trainable_variables, strict=True)
+            ]
         )
     return found
 

@@ -1,0 +1,172 @@
+"""`MultiTaskModel`: construction, compile, logs, configuration."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+from keras_mtl import MultiTaskModel, balancers, build_model, tasks
+from tests.models import two_task_data, two_task_graph, two_task_model
+
+
+def kinds():
+    return [tasks.Classification("a", 4), tasks.Regression("b")]
+
+
+def test_it_is_a_functional_keras_model_with_dict_outputs():
+    model = two_task_model()
+    assert isinstance(model, keras.Model)
+    assert list(model.output) == ["a", "b"]
+    predictions = model.predict(two_task_data(8)[0], verbose=0)
+    assert {name: value.shape for name, value in predictions.items()} == {"a": (8, 4), "b": (8, 1)}
+    assert model.get_layer("trunk").units == 16
+
+
+@pytest.mark.parametrize(
+    ("outputs", "given", "message"),
+    [
+        (lambda o: o, [tasks.Regression("b")], r"keys of `outputs` should be \['b'\]. Received: \['a', 'b'\]"),
+        (lambda o: {"a": o["a"]}, kinds(), r"absent: \['b'\]"),
+        (lambda o: list(o.values()), kinds(), "`outputs` should be a dict of tensors by task name. Received: list"),
+        (
+            lambda o: o,
+            [tasks.Classification("a", 5), tasks.Regression("b")],
+            r"output of task 'a' should have shape \(batch, 5\). Received: \(None, 4\)",
+        ),
+    ],
+)
+def test_outputs_that_do_not_fit_the_tasks(outputs, given, message):
+    inputs, graph = two_task_graph()
+    with pytest.raises(ValueError, match=message):
+        MultiTaskModel(inputs, outputs(graph), given)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"balancer": "pcgard"}, "Unknown balancer: 'pcgard'. Did you mean 'pcgrad'.*equal, fixed, mean, pcgrad"),
+        ({"balancer": ["pcgrad", "uncertainty"]}, "a list of a loss balancer followed by a gradient balancer"),
+        ({"balancer": ["equal", "uncertainty"]}, "a list of a loss balancer followed by a gradient balancer"),
+        ({"balancer": []}, "a list of a loss balancer followed by a gradient balancer"),
+        ({"balancer": 3}, "A balancer should be a name"),
+        ({"balancer": lambda: balancers.Fixed({"a": -1.0, "b": 1.0})}, r"weights\['a'\].* at least 0"),
+        ({"balancer": lambda: balancers.Fixed({"a": 1.0})}, r"tasks of the balancer `Fixed` .*absent: \['b'\]"),
+        ({"loss": {"c": "MeanSquaredError"}}, r"`loss` should be a dict by task, of \['a', 'b'\]. Received: \['c'\]"),
+        ({"loss": "MeanSquaredError"}, "`loss` should be a dict by task"),
+        ({"loss": {"b": "mse"}}, r"loss of task 'b' .*\('MeanSquaredError', not 'mse'\)"),
+        ({"metrics": ["mae"]}, "`metrics` should be a dict by task"),
+        ({"loss_weights": {"a": 2.0}}, "Give the tasks a `weight`, or pass balancer=balancers.Fixed"),
+    ],
+    ids=str,
+)
+def test_compile_refuses(arguments, message):
+    model = two_task_model()
+    with pytest.raises(ValueError, match=message):
+        model.compile("adam", **{key: value() if callable(value) else value for key, value in arguments.items()})
+
+
+@pytest.mark.parametrize("name", ["uncertainty", "pcgrad", "sum", "mean"])
+def test_a_balancer_for_one_task_is_warned_about(name):
+    model = build_model("mlp", [tasks.Regression("only")], input_shape=(3,))
+    with pytest.warns(UserWarning, match="this model has one, 'only': it costs time and brings nothing"):
+        model.compile("sgd", balancer=name)
+
+
+@pytest.mark.parametrize("name", ["equal", "fixed"])
+def test_plain_weights_for_one_task_are_fine(name):
+    model = build_model("mlp", [tasks.Regression("only")], input_shape=(3,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.compile("sgd", balancer=name)
+
+
+def test_an_only_task_bears_its_name_in_the_logs():
+    model = build_model("mlp", [tasks.BinaryClassification("only")], input_shape=(3,))
+    model.compile("sgd")
+    x, y = np.ones((8, 3)), {"only": np.arange(8) % 2}
+    logs = model.fit(x, y, validation_data=(x, y), verbose=0).history
+    own = {"loss", "only_loss", "only_auc", "only_accuracy"}
+    assert logs.keys() == own | {f"val_{key}" for key in own}
+    assert model.evaluate(x, y, return_dict=True, verbose=0).keys() == own
+    assert len(model.evaluate(x, y, verbose=0)) == 4
+    assert model.train_on_batch(x, y, return_dict=True).keys() == own
+
+
+def test_compiling_again_replaces_the_balancer_and_its_variables():
+    model = two_task_model()
+    plain = len(model.trainable_variables)
+    model.compile("adam", balancer=["uncertainty", "pcgrad"])
+    assert len(model.trainable_variables) == plain + 1
+    assert isinstance(model.gradient_balancer, balancers.PCGrad)
+    model.compile("adam", balancer="fixed")
+    assert len(model.trainable_variables) == plain
+    assert model.gradient_balancer is None
+    assert isinstance(model.loss_balancer, balancers.Fixed)
+    x, y = two_task_data(16)
+    model.fit(x, y, verbose=0)
+
+
+def test_a_config_or_an_instance_is_a_balancer_too():
+    model = two_task_model()
+    config = keras.saving.serialize_keras_object(balancers.PCGrad(seed=5))
+    model.compile("adam", balancer=config)
+    assert model.gradient_balancer.seed == 5
+    balancer = balancers.Uncertainty()
+    model.compile("adam", balancer=balancer)
+    assert model.loss_balancer is balancer
+    assert model.loss_balancer.log_variance.shape == (2,)
+
+
+def test_losses_and_metrics_of_compile_replace_those_of_the_tasks():
+    model = two_task_model()
+    model.compile("adam", loss={"b": keras.losses.MeanAbsoluteError()}, metrics={"b": ["mse"], "a": ["accuracy"]})
+    x, y = two_task_data(32)
+    logs = model.evaluate(x, y, verbose=0, return_dict=True)
+    assert logs.keys() == {"loss", "a_loss", "b_loss", "a_accuracy", "b_mse"}
+    error = np.abs(model.predict(x, verbose=0)["b"][:, 0] - y["b"])
+    assert logs["b_loss"] == pytest.approx(error.mean(), rel=1e-5)
+    assert isinstance(model.loss["b"], keras.losses.MeanAbsoluteError)
+
+
+def test_fit_takes_what_keras_takes():
+    x, y = two_task_data(40)
+    model = two_task_model()
+    model.compile("adam")
+    history = model.fit(x, y, 10, 2, 0, None, 0.25, sample_weight=np.ones(40)).history
+    assert len(history["val_loss"]) == 2
+    with pytest.raises(TypeError, match="unexpected keyword argument 'bath_size'"):
+        model.fit(x, y, bath_size=10)
+
+
+def test_config_round_trip_and_cloning():
+    model = two_task_model(a={"weight": 2.0})
+    copy = MultiTaskModel.from_config(model.get_config())
+    assert copy.name == model.name
+    assert [task.get_config() for task in copy.tasks] == [task.get_config() for task in model.tasks]
+    clone = keras.models.clone_model(model)
+    assert clone.count_params() == model.count_params()
+
+
+def test_parts_of_the_model_are_read_off_the_graph():
+    parts = two_task_model().partition
+    assert [variable.path for variable in parts.shared] == [
+        "trunk/kernel",
+        "trunk/bias",
+        "trunk_2/kernel",
+        "trunk_2/bias",
+    ]
+    assert [variable.path for variable in parts.specific["a"]] == ["a/kernel", "a/bias"]
+    assert len(parts.specific["b"]) == 4
+
+
+def test_several_inputs():
+    left, right = keras.Input((3,), name="left"), keras.Input((2,), name="right")
+    trunk = keras.layers.Concatenate()([left, right])
+    outputs = {name: keras.layers.Dense(1, name=name)(trunk) for name in ("p", "q")}
+    model = MultiTaskModel({"left": left, "right": right}, outputs, [tasks.Regression("p"), tasks.Regression("q")])
+    model.compile("sgd", balancer="pcgrad")
+    x = {"left": np.ones((8, 3)), "right": np.ones((8, 2))}
+    model.fit(x, {"p": np.ones(8), "q": np.zeros(8)}, verbose=0)
+    copy = MultiTaskModel.from_config(model.get_config())
+    assert sorted(copy.input) == ["left", "right"]
