@@ -18,10 +18,14 @@ tf.config.set_logical_device_configuration(
 
 
 @pytest.fixture(autouse=True)
-def _fresh_state():
+def _same_seed():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fresh_session():
     yield
-    keras.backend.clear_session()
+    keras.backend.clear_session()  # a third of a second: too much for every test
 
 
 # One for all tests: TensorFlow gives the collective operations of a second strategy the keys of the first one's.

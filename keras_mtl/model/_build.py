@@ -68,7 +68,7 @@ def _to_model(backbone: Any, input_shape: Sequence[int] | None, weights: str | N
     arguments = {"input_shape": input_shape, "weights": weights}
     given = {parameter: value for parameter, value in arguments.items() if value is not None}
     if isinstance(backbone, keras.Model) and not isinstance(backbone, keras.Sequential) and not _has_graph(backbone):
-        return _as_layer(backbone, **given)
+        return _as_layer(backbone, input_shape, weights)
     if given and not isinstance(backbone, str):
         raise ValueError(
             f"Parameters `input_shape` and `weights` go with the name of a backbone, and a {type(backbone).__name__} "
@@ -83,7 +83,7 @@ def _has_graph(model: keras.Model) -> bool:
     return hasattr(model, "operations")
 
 
-def _as_layer(model: keras.Model, input_shape: Sequence[int] | None = None, weights: str | None = None) -> keras.Model:
+def _as_layer(model: keras.Model, input_shape: Sequence[int] | None, weights: str | None) -> keras.Model:
     if input_shape is None or weights is not None:
         raise ValueError(
             f"The backbone {model.name!r} is a subclassed model, which has no graph to read its input off: it needs "

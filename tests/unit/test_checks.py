@@ -62,6 +62,11 @@ class TestNumber:
         with pytest.raises(ValueError, match="`c` should be a finite number"):
             _checks.check_number(10**400, "c")
 
+    def test_refuses_what_is_not_finite_without_a_bound_too(self):
+        assert _checks.check_number(-1e300, "c", minimum=-np.inf) == -1e300
+        with pytest.raises(ValueError, match="`c` should be a finite number"):
+            _checks.check_number(-np.inf, "c", minimum=-np.inf)
+
     def test_the_lower_bound_is_in_and_the_upper_one_is_not(self):
         check = lambda value: _checks.check_number(value, "c", minimum=-2.0, below=1.0)  # noqa: E731
         assert check(-2) == -2.0

@@ -71,14 +71,14 @@ class TestDenseHead:
         np.testing.assert_allclose(model(x), expected, atol=1e-5)
 
     def test_drops_before_the_output_and_only_in_training(self):
-        model = head((6,), hidden_units=(400,), dropout=0.25)
-        model.get_layer("age_hidden_0").set_weights([np.zeros((6, 400)), np.ones(400)])
-        model.get_layer("age_logits").set_weights([np.ones((400, 3)), np.zeros(3)])
+        model = head((6,), units=80, hidden_units=(80,), dropout=0.25)
+        model.get_layer("age_hidden_0").set_weights([np.zeros((6, 80)), np.ones(80)])
+        model.get_layer("age_logits").set_weights([np.eye(80), np.zeros(80)])
         x = np.ones((50, 6), "float32")
-        np.testing.assert_allclose(model(x, training=False), np.full((50, 3), 400.0), rtol=1e-6)
-        kept = np.asarray(model(x, training=True)) / 400 * 0.75
-        assert kept.std() > 0
-        np.testing.assert_allclose(kept.mean(), 0.75, atol=0.02)
+        np.testing.assert_array_equal(model(x, training=False), np.ones((50, 80)))
+        trained = np.asarray(model(x, training=True))
+        np.testing.assert_allclose(np.unique(trained), [0, 1 / 0.75], rtol=1e-6)
+        np.testing.assert_allclose(np.mean(trained == 0), 0.25, atol=0.03)
 
     def test_has_no_dropout_unless_asked(self):
         assert not any(isinstance(layer, keras.layers.Dropout) for layer in head((6,), hidden_units=(4,)).layers)

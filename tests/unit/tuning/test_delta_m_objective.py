@@ -9,14 +9,6 @@ keras_tuner = pytest.importorskip("keras_tuner", reason="needs the extra `tuner`
 
 from keras_mtl import evaluation, tasks, tuning  # noqa: E402
 
-pytestmark = [
-    # keras-tuner 1.4.8 asks for the current thread by a deprecated name.
-    pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning:keras_tuner"),
-    pytest.mark.filterwarnings("ignore:getName:DeprecationWarning:keras_tuner"),
-    # Keras saves weights through NumPy 2's deprecated `__array__`.
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras"),
-]
-
 BASELINES = {"kind": 0.5, "size": 4.0}
 GOOD, BETTER = ({"val_kind_accuracy": accuracy, "val_size_mae": 4.0, "loss": 1.0} for accuracy in (0.75, 1.0))
 DIVERGED = {"val_kind_accuracy": 0.5, "val_size_mae": math.nan, "loss": 1.0}
