@@ -3,7 +3,14 @@
 from keras_mtl.engine._label_checks import as_value_error, checked
 from keras_mtl.engine._partition import Partition, partition
 from keras_mtl.engine._task_losses import TaskLosses
-from keras_mtl.engine._tensorflow import build_metrics, losses_by_label, plain_total, test_step, train_step
+from keras_mtl.engine._tensorflow import (
+    build_metrics,
+    checks_in_step,
+    losses_by_label,
+    plain_total,
+    test_step,
+    train_step,
+)
 
 __all__ = [
     "Partition",
@@ -11,6 +18,7 @@ __all__ = [
     "as_value_error",
     "build_metrics",
     "checked",
+    "checks_in_step",
     "losses_by_label",
     "partition",
     "plain_total",

@@ -27,6 +27,7 @@ class TrainableModel(Protocol):
     losses: Sequence[Any]
     metrics: Sequence[keras.metrics.Metric]
     distribute_strategy: Any
+    jit_compile: bool
 
     def __call__(self, x: Any, training: bool) -> dict[str, Any]:
         """Predictions by task."""

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_mtl.engine._gradients import balanced_gradients
+from keras_mtl.engine._label_checks import validated
 from keras_mtl.engine._replicas import num_replicas, sum_over_replicas
 from keras_mtl.engine._task_losses import by_task, weights_by_task
 
@@ -32,7 +33,7 @@ def build_metrics(model: TrainableModel) -> None:
 def train_step(model: TrainableModel, data: Any) -> dict[str, Any]:
     """One update of the weights from one batch of one replica, and the logs so far."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    labels, weights = by_task(y, model.tasks), weights_by_task(sample_weight, model.tasks)
+    labels, weights = _labels(model, y), weights_by_task(sample_weight, model.tasks)
     balancer, optimizer = model.loss_balancer, model.optimizer
     with tf.GradientTape(persistent=model.gradient_balancer is not None) as tape:
         predictions = model(x, training=True)
@@ -68,10 +69,23 @@ def train_step(model: TrainableModel, data: Any) -> dict[str, Any]:
 def test_step(model: TrainableModel, data: Any) -> dict[str, Any]:
     """The logs so far after one batch of one replica: losses weighted by the tasks' own weights."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    labels, weights = by_task(y, model.tasks), weights_by_task(sample_weight, model.tasks)
+    labels, weights = _labels(model, y), weights_by_task(sample_weight, model.tasks)
     predictions = model(x, training=False)
     shares = model.task_losses(labels, predictions, weights)
     return _logs(model, x, labels, predictions, weights, shares, plain_total(model, shares))
+
+
+def checks_in_step(model: TrainableModel) -> bool:
+    """Whether a step checks the values of its labels.
+
+    It does so where it can stop in good order: XLA leaves assertions out, and a replica that stops leaves the others
+    waiting for it.
+    """
+    return not model.jit_compile and model.distribute_strategy.num_replicas_in_sync == 1
+
+
+def _labels(model: TrainableModel, y: Any) -> dict[str, Any]:
+    return by_task(validated(model.tasks, y) if checks_in_step(model) else y, model.tasks)
 
 
 def losses_by_label(model: TrainableModel, y: Any, predictions: Any, sample_weight: Any) -> Any:

@@ -153,15 +153,15 @@ class MultiTaskModel(keras.Model):
         """
         bound = inspect.signature(super().fit).bind(x, y, *args, **kwargs)
         arguments = bound.arguments
-        arguments["x"] = engine.checked(self.tasks, x, y)
+        arguments["x"] = self._checked(x, y)
         if y is None:
             # What `fit` does with a data set, whose order is its own; asked to shuffle, its default, it warns.
             arguments.setdefault("shuffle", False)
         validation = arguments.get("validation_data")
         if isinstance(validation, (tuple, list)):
-            engine.checked(self.tasks, *validation[:2])
+            self._checked(*validation[:2])
         elif validation is not None:
-            arguments["validation_data"] = engine.checked(self.tasks, validation, None)
+            arguments["validation_data"] = self._checked(validation, None)
         with engine.as_value_error(self.tasks):
             return super().fit(*bound.args, **bound.kwargs)
 
@@ -181,7 +181,7 @@ class MultiTaskModel(keras.Model):
             ValueError: as in `fit`.
         """
         if not kwargs.get("_use_cached_eval_dataset"):  # `fit` calls with it, and has checked
-            x = engine.checked(self.tasks, x, y)
+            x = self._checked(x, y)
         with engine.as_value_error(self.tasks):
             return super().evaluate(x, y, *args, **kwargs)
 
@@ -235,6 +235,9 @@ class MultiTaskModel(keras.Model):
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles the model with what `get_compile_config` returned."""
         self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def _checked(self, x: Any, y: Any) -> Any:
+        return engine.checked(self.tasks, x, y, in_pipeline=not engine.checks_in_step(self))
 
     def _by_task(self, values: Mapping[str, Any] | None, parameter: str) -> dict[str, Any]:
         """The argument `parameter` of `compile` as a dict, with its keys checked."""

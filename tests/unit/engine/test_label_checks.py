@@ -1,5 +1,7 @@
 """Wrong labels are told before they are trained on."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -56,11 +58,11 @@ WRONG = {
     ),
     "an index out of range": (
         lambda y: {**y, "a": np.where(np.arange(40) == 3, 7, y["a"])},
-        r"Labels 'a' of task 'a' \(Classification\) should be class indices from 0 to 3. Received: \[?7",
+        r"Labels 'a' of task 'a' \(Classification\) should be class indices from 0 to 3. Received: (7|a batch with)",
     ),
     "a negative index": (
         lambda y: {**y, "a": np.where(np.arange(40) == 3, -1, y["a"])},
-        r"should be class indices from 0 to 3. Received: \[?-1",
+        r"should be class indices from 0 to 3. Received: (-1|a batch with)",
     ),
     "one-hot labels": (
         lambda y: {**y, "a": np.eye(4, dtype="int32")[y["a"]]},
@@ -106,12 +108,12 @@ def test_a_wrong_batch_of_a_dataset_is_not_trained_on():
     x, y = two_task_data(40)
     y["a"][25] = 9
     model, other = compiled(), compiled()
-    with pytest.raises(ValueError, match=r"Received: \[9\] in a batch"):
+    with pytest.raises(ValueError, match="indices from 0 to 3. Received: a batch with others"):
         model.fit(**as_dataset(x, y), verbose=0)
     good = {key: value[:20] for key, value in y.items()}
     other.fit(**as_dataset(x[:20], good), verbose=0)
     assert largest_difference(model, other) == 0
-    with pytest.raises(ValueError, match=r"Received: \[9\] in a batch"):
+    with pytest.raises(ValueError, match="indices from 0 to 3. Received: a batch with others"):
         other.fit(**as_dataset(x[:20], good), validation_data=as_dataset(x, y)["x"], verbose=0)
 
 
@@ -208,3 +210,18 @@ def test_several_numbers_for_an_example():
     model.fit(x, {"box": np.ones((8, 4))}, verbose=0)
     with pytest.raises(ValueError, match=r"should have shape \(batch, 4\). Received: shape \(8,\)"):
         model.fit(x, {"box": np.ones(8)}, verbose=0)
+
+
+@pytest.mark.parametrize("how", ["in the step", "eagerly", "XLA", "two replicas"])
+def test_wrong_values_in_a_dataset_are_told_however_it_is_trained(how, two_replicas):
+    x, y = two_task_data(40)
+    y["b"][25] = np.inf
+    scope = two_replicas.scope() if how == "two replicas" else contextlib.nullcontext()
+    with scope:
+        model = two_task_model()
+        model.compile("sgd", balancer="pcgrad", jit_compile=how == "XLA", run_eagerly=how == "eagerly")
+    for method in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match=r"'b' of task 'b' \(Regression\) should be finite.*a batch with others"):
+            method(**as_dataset(x, y), verbose=0)
+    y["b"][25] = 1.0
+    model.fit(**as_dataset(x, y), verbose=0)  # nothing is left in disorder
