@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 .PHONY: demo test test-slow lint check bench clean
 
 demo: $(VENV)/.installed
-	$(BIN)/keras-mtl demo $(DEMO)
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/keras-mtl demo $(DEMO)
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow

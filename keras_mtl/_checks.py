@@ -32,8 +32,8 @@ def check_integer(value: Any, parameter: str, *, minimum: int = 1) -> int:
 
 def check_number(value: Any, parameter: str, *, minimum: float = 0.0, below: float = math.inf) -> float:
     """Returns `value` as a `float` if it is a finite number with minimum <= value < below."""
-    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or not minimum <= value < below:
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not _is_finite(value) or not minimum <= value < below:
         bounds = f"at least {minimum:g}" + (f" and below {below:g}" if below < math.inf else "")
         raise ValueError(
             f"Parameter `{parameter}` should be a finite number of {bounds}. Received: {parameter}={value!r}"
@@ -67,8 +67,19 @@ def check_same_names(received: Iterable[str], expected: Iterable[str], *, what: 
     absent = [name for name in expected if name not in received]
     if unknown or absent:
         raise ValueError(
-            f"The {what} should be {sorted(expected)}. Received: {sorted(received)}"
-            + (f"; not expected: {sorted(unknown)}" if unknown else "")
-            + (f"; absent: {sorted(absent)}" if absent else "")
+            f"The {what} should be {_sorted(expected)}. Received: {_sorted(received)}"
+            + (f"; not expected: {_sorted(unknown)}" if unknown else "")
+            + (f"; absent: {_sorted(absent)}" if absent else "")
             + f". {mend}"
         )
+
+
+def _sorted(names: Iterable[Any]) -> list[Any]:
+    return sorted(names, key=str)  # a user's dict may have keys of several types
+
+
+def _is_finite(value: Real) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the range of a float
+        return False

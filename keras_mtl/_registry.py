@@ -39,6 +39,8 @@ class Registry(Generic[T]):
         """A class decorator: registers the class here under `name`, and with Keras' serialization."""
 
         def decorate(cls: type[T]) -> type[T]:
+            if name in self._classes:
+                raise ValueError(f"The {self._kind} {name!r} is registered already, as {self._classes[name]}")
             self._classes[name] = serializable(cls)
             return cls
 
@@ -68,6 +70,8 @@ class Registry(Generic[T]):
                     f"The {self._kind} {identifier!r} takes other arguments ({error}). "
                     f"Received: {arguments}. Give an instance of `{self._classes[identifier].__name__}`."
                 ) from error
+        if arguments:
+            raise ValueError(f"Arguments go with the name of a {self._kind}. Received: {arguments} and {identifier!r}")
         instance: Any = identifier
         if isinstance(identifier, dict):
             instance = keras.saving.deserialize_keras_object(identifier)

@@ -38,10 +38,15 @@ class Balancer(keras.layers.Layer):
         del weights, losses
         if not self.built:
             self.build((len(names),))
+        if self.num_tasks != len(names):
+            raise ValueError(
+                f"The balancer `{type(self).__name__}` has served a model of {self.num_tasks} tasks, and its state is "
+                f"made for them. Received: {len(names)} tasks. Give this model a balancer of its own."
+            )
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Creates the state, if there is any, for `input_shape[0]` tasks."""
-        del input_shape
+        self.num_tasks = input_shape[0]
         self.built = True
 
     def save_own_variables(self, store: Any) -> None:
@@ -74,6 +79,10 @@ class LossBalancer(Balancer):
         The total loss that `evaluate` reports is weighted by it alone, so that it can be compared between balancers.
         """
         values = np.ones(num_tasks) if self._preference is None else self._preference
+        if len(values) != num_tasks:
+            raise ValueError(
+                f"The balancer `{type(self).__name__}` was told of {len(values)} tasks. Received: {num_tasks} losses"
+            )
         return ops.convert_to_tensor(values, dtype=self.compute_dtype)
 
     @abc.abstractmethod
@@ -126,8 +135,7 @@ class GramianBalancer(Balancer):
             The direction, `[num_parameters]`. A descent step subtracts it.
         """
         jacobian = ops.convert_to_tensor(jacobian, dtype=self.compute_dtype)
-        if active is None:
-            active = ops.ones(jacobian.shape[:1], dtype="bool")
+        active = ops.convert_to_tensor([True] * jacobian.shape[0] if active is None else active, dtype="bool")
         weights = self(ops.matmul(jacobian, ops.transpose(jacobian)), active)
         return ops.matmul(weights, jacobian)
 

@@ -86,7 +86,7 @@ def make_tasks() -> list[tasks.Task]:
 
 
 def _compare(console: Console, train: Any, validation: Any, test: Any, epochs: int, seed: int) -> evaluation.Report:
-    columns = (TextColumn("{task.description:20}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
+    columns = (TextColumn("{task.description:17}"), BarColumn(10), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TextColumn("{task.fields[logs]}"), console=console) as progress:
         return evaluation.compare(
             build,
@@ -112,8 +112,8 @@ class _ShowProgress(keras.callbacks.Callback):
         self._bar = self._progress.add_task(self._name, total=self.params["epochs"], logs="")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        primary = [f"{task.name}_{task.primary_metric}" for task in self.model.tasks]
-        shown = "  ".join(f"{key} {logs[f'val_{key}']:.3f}" for key in primary) if logs else ""
+        keys = {task.name: f"val_{task.name}_{task.primary_metric}" for task in self.model.tasks}
+        shown = " ".join(f"{name} {logs[key]:.3f}" for name, key in keys.items()) if logs else ""
         self._progress.update(self._bar, advance=1, logs=shown)
 
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+from rich import box
 from rich.table import Table
 
 from keras_mtl.evaluation._delta_m import delta_m
 from keras_mtl.tasks import Task
 
 SINGLE_TASK = "single-task"
+_SELECTED = "† selected on the validation data"
 
 
 @dataclass(frozen=True)
@@ -89,28 +91,28 @@ class Report:
         """The table and the judgement as Markdown."""
         header, *rows = self._cells()
         lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{self.verdict}\n"
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{_SELECTED}\n\n{self.verdict}\n"
 
     def to_table(self) -> Table:
-        """The table for a terminal."""
+        """The table for a terminal of 80 columns."""
         header, *rows = self._cells()
-        table = Table(title="Test metrics of each model")
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=_SELECTED)
         for index, title in enumerate(header):
-            table.add_column(title, justify="right" if index else "left")
+            table.add_column(title.replace(" ", "\n", 1), justify="right" if index else "left")
         for row in rows:
-            table.add_row(*row, style="bold" if row[0].startswith(f"{self.best.name} ") else None)
+            table.add_row(*row, style="bold" if row[0].endswith("†") else None)
         return table
 
     def _cells(self) -> list[list[str]]:
         header = ["model"]
         for task in self.tasks:
             header.append(f"{task.name} {task.primary_metric} {'↑' if task.higher_is_better else '↓'}")
-        header += ["Δm test %", "Δm validation %", "parameters", "seconds"]
+        header += ["Δm% test", "Δm% valid.", "parameters", "seconds"]
         singles = [self.single_task[task.name] for task in self.tasks]
         alone = [f"{single.test[task.name]:.4f}" for task, single in zip(self.tasks, singles, strict=True)]
-        rows = [[f"{SINGLE_TASK} ({len(singles)} models)", *alone, "0.0", "0.0", *_costs(singles)]]
+        rows = [[f"{len(singles)} × {SINGLE_TASK}", *alone, "0.0", "0.0", *_costs(singles)]]
         for result in self.multi_task:
-            name = f"{result.name} (selected)" if result is self.best else result.name
+            name = f"{result.name} †" if result is self.best else result.name
             metrics = [f"{result.test[task.name]:.4f}" for task in self.tasks]
             gains = [f"{self.delta_m(result, split):+.1f}" for split in ("test", "validation")]
             rows.append([name, *metrics, *gains, *_costs([result])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,6 +66,8 @@ class Task(abc.ABC):
         self.hidden_units = check_integers(hidden_units, "hidden_units")
         self.dropout = check_number(dropout, "dropout", below=1.0)
         self.weight = check_number(weight, "weight")
+        if label is not None and (not isinstance(label, str) or not label):
+            raise ValueError(f"Parameter `label` should be a key of the labels. Received: label={label!r}")
         self.label = self.name if label is None else label
         self._loss = None if loss is None else keras.losses.get(loss)
         if self._loss is not None and not isinstance(self._loss, keras.losses.Loss):
@@ -72,7 +75,15 @@ class Task(abc.ABC):
                 f"Parameter `loss` should be a `keras.losses.Loss`, the name of its class ('MeanSquaredError', not "
                 f"'mse') or its config. Received: loss={loss!r}"
             )
+        if not isinstance(metrics, (list, tuple)):
+            raise ValueError(f"Parameter `metrics` should be a list. Received: metrics={metrics!r}")
         self._metrics = [_metric_config(metric) for metric in metrics]
+        names = [metric.name for metric in self.metrics]
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"The metrics of task {self.name!r} should have different names. Received: {names}, the kind's own "
+                "among them. Give an instance with a `name`."
+            )
 
     @abc.abstractmethod
     def default_loss(self) -> keras.losses.Loss:
@@ -158,6 +169,10 @@ class Task(abc.ABC):
 
 def _metric_config(identifier: Any) -> dict[str, Any]:
     metric = keras.metrics.get(identifier)
+    if isinstance(identifier, str) and isinstance(metric, keras.metrics.Metric):
+        # Keras numbers the metrics of a process, `precision_1`, and the keys of the logs with them.
+        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(metric).__name__).lower()
+        metric = type(metric).from_config({**metric.get_config(), "name": name})
     if not isinstance(metric, keras.metrics.Metric):
         raise ValueError(
             f"Parameter `metrics` should hold `keras.metrics.Metric`s, names of their classes or configs. "

@@ -45,18 +45,19 @@ class PCGrad(GramianBalancer):
         num_tasks = gramian.shape[0]
         tasks = ops.arange(num_tasks)
         counted = ops.cast(active, gramian.dtype)
+        gramian = gramian * ops.outer(counted, counted)  # with a task that is not active, none is in conflict
         squared_norms = ops.diagonal(gramian)
         # A random order of the tasks in each row: sorting uniform numbers shuffles.
         order = ops.argsort(keras.random.uniform((num_tasks, num_tasks), seed=self.seed_generator), axis=1)
-        projected = ops.diag(counted)  # [num_tasks, num_tasks]: row i has the coefficients of task i's gradient
+        # Row i has the coefficients of task i's gradient, as far as it is projected: [num_tasks, num_tasks].
+        projected = ops.eye(num_tasks, dtype=gramian.dtype)
         for position in range(num_tasks):
             other = order[:, position]
             product = ops.sum(projected * ops.take(gramian, other, axis=0), axis=1)
             conflict = ops.logical_and(product < 0, other != tasks)
-            squared_norm = ops.take(squared_norms, other)
-            step = ops.where(conflict, product / ops.where(squared_norm > 0, squared_norm, 1.0), 0.0)
+            step = ops.where(conflict, ops.divide_no_nan(product, ops.take(squared_norms, other)), 0.0)
             projected = projected - ops.expand_dims(step, 1) * ops.one_hot(other, num_tasks, dtype=gramian.dtype)
-        return ops.sum(projected, axis=0) * counted
+        return ops.sum(ops.expand_dims(counted, 1) * projected, axis=0)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""

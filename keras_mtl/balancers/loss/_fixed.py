@@ -59,6 +59,11 @@ class Fixed(LossBalancer):
 
     def call(self, losses: Any, active: Any) -> Any:
         """The given weights."""
+        if self.task_weights is not None and self._preference is None:
+            raise ValueError(
+                "The balancer `Fixed` has weights by task name, and does not know the order of the tasks yet. Call "
+                "`bind` first, as `compile` does."
+            )
         return self.preference(losses.shape[0]) * ops.cast(active, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:

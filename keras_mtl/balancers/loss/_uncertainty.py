@@ -47,7 +47,8 @@ class Uncertainty(LossBalancer):
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Creates the log variances, zeros `[num_tasks]`."""
-        self.log_variance = self.add_weight(shape=input_shape[:1], initializer="zeros", name="log_variance")
+        if not self.built:
+            self.log_variance = self.add_weight(shape=input_shape[:1], initializer="zeros", name="log_variance")
         super().build(input_shape)
 
     def call(self, losses: Any, active: Any) -> Any:

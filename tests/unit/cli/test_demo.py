@@ -33,11 +33,11 @@ def test_it_writes_what_it_says(demo):
     }
     table = (output / "comparison.md").read_text(encoding="utf-8")
     for name in (
-        "single-task (3 models)",
+        "3 × single-task",
         "equal",
         "uncertainty",
         "pcgrad",
-        "(selected)",
+        "† selected",
         "Δm",
         "parameters",
         "Sharing",

@@ -91,13 +91,15 @@ def test_a_gain_is_said_too_and_the_table_has_it():
     assert report.verdict.startswith("Sharing helped on average")
     assert "Better: a; worse: b" in report.verdict
     lines = report.to_markdown().splitlines()
-    assert lines[0].startswith("| model | a accuracy ↑ | b mae ↓ | Δm test % | Δm validation % |")
-    assert lines[2] == "| single-task (2 models) | 0.8000 | 2.0000 | 0.0 | 0.0 | 20 | 2.0 |"
-    assert lines[3] == "| first (selected) | 0.8800 | 2.1000 | +2.5 | +8.8 | 10 | 1.0 |"
-    console = Console(width=140, record=True, file=None, quiet=False)
+    assert lines[0].startswith("| model | a accuracy ↑ | b mae ↓ | Δm% test | Δm% valid. |")
+    assert lines[2] == "| 2 × single-task | 0.8000 | 2.0000 | 0.0 | 0.0 | 20 | 2.0 |"
+    assert lines[3] == "| first † | 0.8800 | 2.1000 | +2.5 | +8.8 | 10 | 1.0 |"
+    console = Console(width=80)
     with console.capture() as capture:
         console.print(report.to_table())
-    assert "first (selected)" in capture.get()
+    assert "first †" in capture.get()
+    assert "parameters" in capture.get()
+    assert "…" not in capture.get()
 
 
 def test_sample_weights_by_label_go_with_their_labels():

@@ -58,7 +58,6 @@ def test_outputs_that_do_not_fit_the_tasks(outputs, given, message):
         ({"metrics": ["mae"]}, "`metrics` should be a dict by task"),
         ({"loss_weights": {"a": 2.0}}, "Give the tasks a `weight`, or pass balancer=balancers.Fixed"),
     ],
-    ids=str,
 )
 def test_compile_refuses(arguments, message):
     model = two_task_model()
