@@ -153,9 +153,11 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", type=int, default=[2, 3, 10])
     parser.add_argument("--balancers", nargs="+", default=[*LOSS_BALANCERS, *GRADIENT_BALANCERS])
     parser.add_argument("--steps", type=int, default=20, help="steps in a turn")
-    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--turns", type=int, default=13)
     parser.add_argument("--json", type=Path, help="the file to write")
     arguments = parser.parse_args()
+    if min(arguments.steps, arguments.turns) < 2:
+        parser.error("--steps and --turns should be at least 2: the first step is not timed, quartiles need two turns")
     rows = []
     for network in arguments.networks:
         for num_tasks in arguments.tasks:

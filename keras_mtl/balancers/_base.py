@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -26,6 +27,7 @@ class Balancer(keras.layers.Layer):
 
     def __init__(self, *, dtype: Any = "float32", **kwargs: Any) -> None:
         super().__init__(dtype=dtype, **kwargs)
+        self._owner: Callable[[], keras.Model | None] = lambda: None
 
     def bind(self, names: Sequence[str], weights: Sequence[float], losses: Sequence[keras.losses.Loss]) -> None:
         """Tells the balancer the tasks, in the order of every vector it will see. `compile` calls it.
@@ -40,9 +42,23 @@ class Balancer(keras.layers.Layer):
             self.build((len(names),))
         if self.num_tasks != len(names):
             raise ValueError(
-                f"The balancer `{type(self).__name__}` has served a model of {self.num_tasks} tasks, and its state is "
-                f"made for them. Received: {len(names)} tasks. Give this model a balancer of its own."
+                f"The balancer `{type(self).__name__}` has state for {self.num_tasks} tasks. Received: {len(names)} "
+                "tasks. Make a new one."
             )
+
+    def claim(self, model: keras.Model) -> None:
+        """Makes the balancer that model's own: two models would overwrite each other's state.
+
+        Raises:
+            ValueError: if it is another model's already.
+        """
+        owner = self._owner()
+        if owner is not None and owner is not model:
+            raise ValueError(
+                f"The balancer `{type(self).__name__}` belongs to the model {owner.name!r} already. Received: "
+                f"the model {model.name!r}. Give each model a balancer of its own."
+            )
+        self._owner = weakref.ref(model)
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Creates the state, if there is any, for `input_shape[0]` tasks."""

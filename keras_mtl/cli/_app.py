@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 @app.callback()
@@ -24,12 +23,10 @@ def demo(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier demo wrote.")] = False,
 ) -> None:
     """Trains, compares and exports models that read two overlapping digits and their sum."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("MPLBACKEND", "Agg")
     from keras_mtl.cli._demo import run_demo
 
     try:
         run_demo(output, epochs=epochs, seed=seed, overwrite=overwrite)
-    except FileExistsError as error:
+    except (FileExistsError, ImportError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(code=1) from error

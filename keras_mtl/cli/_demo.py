@@ -31,9 +31,12 @@ def run_demo(output: Path, *, epochs: int, seed: int, overwrite: bool) -> evalua
         overwrite: whether what an earlier demo wrote is replaced.
 
     Raises:
+        ImportError: if an extra that it needs is not installed.
         FileExistsError: if `output` is there and may not be replaced, or is no folder that a demo wrote.
     """
     console = Console()
+    for module, extra in (("matplotlib", "plots"), ("sklearn", "demo"), ("tensorflow_datasets", "data")):
+        require(module, extra=extra, needed_by="The demo")  # before any training
     check_absent(output, overwrite=overwrite)
     if output.exists() and not (output / TABLE).is_file():
         raise FileExistsError(f"`{output}` was not written by a demo (it has no {TABLE}), and is left as it is.")

@@ -16,6 +16,8 @@ from keras_mtl.tasks import Task
 
 # Begins the message of a failed check in a graph; whether the labels of each task are valid follows.
 _MARK = "keras_mtl: are the labels of each task valid?"
+# What a check in Python said, in the message of a pipeline that called it.
+_RAISED = re.compile(r"ValueError: ((?:Labels .* of task |The keys of the labels ).*)")
 _FAILURE = re.compile(rf"{re.escape(_MARK)}\W*([01 ]+)")
 
 
@@ -24,14 +26,15 @@ def checked(tasks: Sequence[Task], x: Any, y: Any, *, in_pipeline: bool) -> Any:
 
     Arrays are checked whole. Of a `tf.data.Dataset` the element specification is checked, and nothing is read ahead,
     for a pipeline that is read in part and then again may be cut short by a `cache` in it: the values of a batch are
-    checked on their way, in the step or in the pipeline. Of a `keras.utils.PyDataset` the first batch is checked. Any
-    other iterable cannot be looked at twice: its labels are checked for their keys when the step is traced.
+    checked on their way, in the step or in the pipeline. So are those of a generator. Of a `keras.utils.PyDataset` the
+    first batch is checked at once, and the others likewise. Keys, shapes and dtypes of every other source are checked
+    when the step is traced.
 
     Args:
         tasks: the tasks.
         x: inputs, or a data set that yields `(inputs, labels)` or `(inputs, labels, sample_weight)`.
         y: labels by key, or None where `x` is a data set.
-        in_pipeline: whether the values in a `tf.data.Dataset` are checked there, because the step does not.
+        in_pipeline: whether values are checked as they are read, because the step does not.
 
     Raises:
         ValueError: for labels that are no dict, keys that no task has, tasks that no label has, and labels of the
@@ -41,14 +44,44 @@ def checked(tasks: Sequence[Task], x: Any, y: Any, *, in_pipeline: bool) -> Any:
         _check_arrays(tasks, y)
     elif isinstance(x, keras.utils.PyDataset):
         _check_arrays(tasks, _labels(x[0]))
+        return _CheckedPyDataset(x, tasks) if in_pipeline else x
+    elif isinstance(x, Iterator):
+        return (_checked_element(tasks, element) for element in x) if in_pipeline else x
     elif hasattr(x, "element_spec"):
-        for task, spec in _pairs(tasks, _labels(x.element_spec)):
-            if spec.shape.rank is not None:
-                task.check_shape(spec.shape)
-            task.check_dtype(np.dtype(spec.dtype.as_numpy_dtype))
+        check_specification(tasks, _labels(x.element_spec))
         if in_pipeline and isinstance(x, tf.data.Dataset):
             return x.map(lambda x, y, *rest: (x, validated(tasks, y), *rest))
     return x
+
+
+class _CheckedPyDataset(keras.utils.PyDataset):
+    """A data set that checks each of its batches as it is read."""
+
+    def __init__(self, dataset: keras.utils.PyDataset, tasks: Sequence[Task]) -> None:
+        super().__init__(dataset.workers, dataset.use_multiprocessing, dataset.max_queue_size)
+        self._dataset = dataset
+        self._tasks = tasks
+
+    @property
+    def num_batches(self) -> int | None:
+        return self._dataset.num_batches
+
+    def __getitem__(self, index: int) -> Any:
+        return _checked_element(self._tasks, self._dataset[index])
+
+    def on_epoch_begin(self) -> None:
+        self._dataset.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self._dataset.on_epoch_end()
+
+
+def check_specification(tasks: Sequence[Task], labels: Mapping[str, Any]) -> None:
+    """Checks the keys, and the shapes and dtypes as far as they are known, of tensors or their specifications."""
+    for task, value in _pairs(tasks, labels):
+        if value.shape.rank is not None:
+            task.check_shape(value.shape)
+        task.check_dtype(np.dtype(value.dtype.as_numpy_dtype))
 
 
 def validated(tasks: Sequence[Task], labels: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,10 +95,13 @@ def validated(tasks: Sequence[Task], labels: Mapping[str, Any]) -> dict[str, Any
 
 @contextlib.contextmanager
 def as_value_error(tasks: Sequence[Task]) -> Iterator[None]:
-    """Turns the failure of `validated` into a `ValueError` that says what is wrong."""
+    """Turns the failure of a check within a graph or a pipeline into a `ValueError` that says what is wrong."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
+        raised = _RAISED.search(str(error))
+        if raised is not None:
+            raise ValueError(raised[1]) from error
         failure = _FAILURE.search(str(error))
         if failure is None:
             raise
@@ -79,6 +115,11 @@ def _check_arrays(tasks: Sequence[Task], labels: Any) -> None:
         task.check_shape(array.shape)
         task.check_dtype(array.dtype)
         task.check_labels(array)
+
+
+def _checked_element(tasks: Sequence[Task], element: Any) -> Any:
+    _check_arrays(tasks, _labels(element))
+    return element
 
 
 def _pairs(tasks: Sequence[Task], labels: Any) -> list[tuple[Task, Any]]:

@@ -14,6 +14,6 @@ def num_replicas() -> int:
 
 def sum_over_replicas(values: Any) -> Any:
     """A tensor, or each of a list of tensors, summed over the replicas."""
-    if num_replicas() == 1:
+    if num_replicas() == 1 or (isinstance(values, list) and not values):
         return values
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)

@@ -46,6 +46,11 @@ def weights_by_task(sample_weight: Any, tasks: Sequence[Task]) -> dict[str, Any]
     Raises:
         ValueError: if a key of the dict is no task's label.
     """
+    if isinstance(sample_weight, (tuple, list)):
+        raise ValueError(
+            f"Sample weights should be a tensor (batch,) for all tasks, or a dict of such tensors by the keys of the "
+            f"labels. Received: a {type(sample_weight).__name__} of {len(sample_weight)}"
+        )
     if not isinstance(sample_weight, Mapping):
         return {task.name: sample_weight for task in tasks}
     labels = {task.label for task in tasks}
@@ -68,8 +73,12 @@ class TaskLosses:
     def __init__(self, losses: Mapping[str, keras.losses.Loss]) -> None:
         self._losses = dict(losses)
 
-    def __call__(self, labels: Mapping[str, Any], predictions: Mapping[str, Any], weights: Mapping[str, Any]) -> Any:
-        """The loss of each task over the batch, `[num_tasks]`, each reduced as its `Loss` says.
+    def __call__(
+        self, labels: Mapping[str, Any], predictions: Mapping[str, Any], weights: Mapping[str, Any]
+    ) -> list[Any]:
+        """The loss of each task over the batch, scalars, each reduced as its `Loss` says.
+
+        They are not stacked: the gradient of one would then go through the heads of all.
 
         Args:
             labels: by task, `(batch, ...)`.
@@ -80,7 +89,7 @@ class TaskLosses:
             ops.sum(loss(labels[task], predictions[task], sample_weight=weights[task]))
             for task, loss in self._losses.items()
         ]
-        return ops.stack([ops.cast(value, keras.config.floatx()) for value in values])
+        return [ops.cast(value, keras.config.floatx()) for value in values]
 
     @staticmethod
     def active(weights: Mapping[str, Any]) -> Any:

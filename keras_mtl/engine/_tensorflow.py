@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_mtl.engine._gradients import balanced_gradients
-from keras_mtl.engine._label_checks import validated
+from keras_mtl.engine._label_checks import check_specification, validated
 from keras_mtl.engine._replicas import num_replicas, sum_over_replicas
 from keras_mtl.engine._task_losses import by_task, weights_by_task
 
@@ -24,7 +24,8 @@ def build_metrics(model: TrainableModel) -> None:
     example of zeros will do.
     """
     predictions = {name: tf.zeros([size or 1 for size in out.shape], out.dtype) for name, out in model.output.items()}
-    labels = {task.name: tf.zeros((1, *task.label_shape), task.label_dtype) for task in model.tasks}
+    zeros = {task.name: tf.zeros((1, *task.label_shape), task.label_dtype) for task in model.tasks}
+    labels = _as_columns(model, zeros)
     with model.distribute_strategy.scope():
         model.compute_metrics(None, labels, predictions, None)
         model.reset_metrics()
@@ -41,12 +42,12 @@ def train_step(model: TrainableModel, data: Any) -> dict[str, Any]:
         # their gradients in the optimizer, are summed over the replicas.
         shares = model.task_losses(labels, predictions, weights)
         active = sum_over_replicas(model.task_losses.active(weights)) > 0
-        loss_weights = balancer(sum_over_replicas(tf.stop_gradient(shares)), active)
-        balanced = shares * tf.cast(loss_weights, shares.dtype)
+        loss_weights = tf.cast(balancer(sum_over_replicas(tf.stop_gradient(tf.stack(shares))), active), shares[0].dtype)
+        balanced = [share * weight for share, weight in zip(shares, tf.unstack(loss_weights), strict=True)]
         rest = _rest(model, balancer.regularization(active))
-        total = tf.reduce_sum(balanced) + rest
+        total = tf.add_n(balanced) + rest
         scale = optimizer.scale_loss(1.0)  # the loss scale of float16, or 1
-        scaled_total, scaled_rest, scaled_losses = total * scale, rest * scale, tf.unstack(balanced * scale)
+        scaled_total, scaled_rest, scaled_losses = total * scale, rest * scale, [loss * scale for loss in balanced]
     variables = model.trainable_variables
     if model.gradient_balancer is None:
         gradients = tape.gradient(scaled_total, variables)
@@ -85,16 +86,31 @@ def checks_in_step(model: TrainableModel) -> bool:
 
 
 def _labels(model: TrainableModel, y: Any) -> dict[str, Any]:
-    return by_task(validated(model.tasks, y) if checks_in_step(model) else y, model.tasks)
+    check_specification(model.tasks, y)
+    if checks_in_step(model):
+        y = validated(model.tasks, y)
+    return _as_columns(model, by_task(y, model.tasks))
+
+
+def _as_columns(model: TrainableModel, labels: dict[str, Any]) -> dict[str, Any]:
+    """The labels of tasks that predict one number as `(batch, 1)`, as the predictions are: some metrics insist."""
+    columns = {
+        task.name: tf.reshape(labels[task.name], (-1, 1))
+        for task in model.tasks
+        if task.num_outputs == 1 and task.label_shape == ()
+    }
+    return {**labels, **columns}
 
 
 def losses_by_label(model: TrainableModel, y: Any, predictions: Any, sample_weight: Any) -> Any:
-    """The tasks' losses, `[num_tasks]`, from labels and sample weights as the data bring them."""
-    return model.task_losses(by_task(y, model.tasks), predictions, weights_by_task(sample_weight, model.tasks))
+    """The tasks' losses, scalars, from labels and sample weights as the data bring them."""
+    labels = _as_columns(model, by_task(y, model.tasks))
+    return model.task_losses(labels, predictions, weights_by_task(sample_weight, model.tasks))
 
 
 def plain_total(model: TrainableModel, losses: Any) -> Any:
     """The losses weighted by the tasks' own weights, with the model's regularization: what `evaluate` reports."""
+    losses = tf.stack(losses)
     weights = tf.cast(model.loss_balancer.preference(len(model.tasks)), losses.dtype)
     return tf.reduce_sum(losses * weights) + _rest(model)
 
@@ -111,7 +127,7 @@ def _logs(
     batch_size = tf.shape(next(part for part in keras.tree.flatten(x) if part is not None))[0]
     # Keras' own tracker of the total loss is the first of the model's metrics.
     trackers = [next(metric for metric in model.metrics if metric.name == "loss"), *model.task_loss_trackers]
-    for tracker, share in zip(trackers, [total, *tf.unstack(shares)], strict=True):
+    for tracker, share in zip(trackers, [total, *shares], strict=True):
         tracker.update_state(share * num_replicas(), sample_weight=batch_size)
     some_weights = any(weight is not None for weight in weights.values())
     return model.compute_metrics(x, labels, predictions, sample_weight=weights if some_weights else None)

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_mtl._checks import check_integer
-from keras_mtl.balancers import Balancer, get_pair
+from keras_mtl.balancers import Balancer, Fixed, get_pair
 from keras_mtl.evaluation._report import SINGLE_TASK, Report, Result
 from keras_mtl.model import MultiTaskModel
 from keras_mtl.tasks import Task, get_all
@@ -68,11 +68,11 @@ def compare(
     """
     found = get_all(tasks)
     check_integer(epochs, "epochs")
-    candidates = dict(balancers) if isinstance(balancers, Mapping) else {name: name for name in balancers}
-    if not candidates:
-        raise ValueError(f"Parameter `balancers` should name at least one balancer. Received: {balancers!r}")
+    candidates = _candidates(balancers)
     for candidate in candidates.values():
-        get_pair(candidate)
+        for part in get_pair(_copy(candidate)):
+            if part is not None:
+                part.bind([task.name for task in found], [task.weight for task in found], [task.loss for task in found])
     optimizer_config = keras.optimizers.serialize(keras.optimizers.get(optimizer))
 
     def train_one(name: str, subset: Sequence[Task], balancer: Any) -> Result:
@@ -102,9 +102,26 @@ def compare(
             model=model,
         )
 
-    singles = {task.name: train_one(f"{SINGLE_TASK} {task.name}", [task], "equal") for task in found}
+    # A weight says what a task counts among others: alone, each counts 1.
+    singles = {task.name: train_one(f"{SINGLE_TASK} {task.name}", [task], Fixed({task.name: 1.0})) for task in found}
     multi = [train_one(name, found, balancer) for name, balancer in candidates.items()]
     return Report(found, singles, multi)
+
+
+def _candidates(balancers: Any) -> dict[str, Any]:
+    """What is to be tried, by its name in the report."""
+    if isinstance(balancers, Mapping):
+        found = dict(balancers)
+    elif isinstance(balancers, (list, tuple)) and all(isinstance(name, str) for name in balancers):
+        found = {name: name for name in balancers}
+    else:
+        found = {}
+    if not found or len(found) < len(balancers):
+        raise ValueError(
+            "Parameter `balancers` should be a list of different names of balancers, at least one, or a dict of "
+            f"balancers, or lists of them, by the name in the report. Received: {balancers!r}"
+        )
+    return found
 
 
 def _copy(balancer: Any) -> Any:

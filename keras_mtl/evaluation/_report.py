@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,17 +58,27 @@ class Report:
     def delta_m(self, result: Result, split: str) -> float:
         """The Δm of a multi-task model against the single-task models, in percent.
 
+        It is NaN where it is undefined: where a metric is not finite, or a single-task model's is 0.
+
         Args:
             result: one of `multi_task`.
             split: `"validation"` or `"test"`.
         """
         baselines = {task: getattr(single, split)[task] for task, single in self.single_task.items()}
-        return delta_m(getattr(result, split), baselines, {task.name: task.higher_is_better for task in self.tasks})
+        metrics = getattr(result, split)
+        if not all(baselines.values()) or not all(map(math.isfinite, [*baselines.values(), *metrics.values()])):
+            return math.nan
+        return delta_m(metrics, baselines, {task.name: task.higher_is_better for task in self.tasks})
 
     @property
     def best(self) -> Result:
         """The multi-task model of the highest Δm on the validation data. The test data have no say in it."""
-        return max(self.multi_task, key=lambda result: self.delta_m(result, "validation"))
+
+        def gain(result: Result) -> float:
+            value = self.delta_m(result, "validation")
+            return -math.inf if math.isnan(value) else value
+
+        return max(self.multi_task, key=gain)
 
     @property
     def verdict(self) -> str:

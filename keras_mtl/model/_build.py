@@ -57,7 +57,14 @@ def build_model(
     """
     found = task_kinds.get_all(tasks)
     rule = sharings.get(sharing)
-    inputs, output = _ends(_to_model(backbone, input_shape, weights), features)
+    model = _to_model(backbone, input_shape, weights)
+    taken = sorted({layer.name for layer in model.layers} & {task.name for task in found})
+    if taken:
+        raise ValueError(
+            f"A task should not bear the name of a layer of the backbone. Received: tasks {taken}. Give the task "
+            "another `name`, and the present one as its `label`."
+        )
+    inputs, output = _ends(model, features)
     task_features = rule({"features": output}, found)
     outputs = {task.name: task.head(task_features[task.name]) for task in found}
     return MultiTaskModel(inputs, outputs, found, name=name)
@@ -67,7 +74,7 @@ def _to_model(backbone: Any, input_shape: Sequence[int] | None, weights: str | N
     """The backbone as a Functional or Sequential model."""
     arguments = {"input_shape": input_shape, "weights": weights}
     given = {parameter: value for parameter, value in arguments.items() if value is not None}
-    if isinstance(backbone, keras.Model) and not isinstance(backbone, keras.Sequential) and not _has_graph(backbone):
+    if isinstance(backbone, keras.Model) and not _has_graph(backbone):
         return _as_layer(backbone, input_shape, weights)
     if given and not isinstance(backbone, str):
         raise ValueError(
@@ -80,13 +87,13 @@ def _to_model(backbone: Any, input_shape: Sequence[int] | None, weights: str | N
 
 
 def _has_graph(model: keras.Model) -> bool:
-    return hasattr(model, "operations")
+    return hasattr(model, "operations") or (isinstance(model, keras.Sequential) and model.built)
 
 
 def _as_layer(model: keras.Model, input_shape: Sequence[int] | None, weights: str | None) -> keras.Model:
     if input_shape is None or weights is not None:
         raise ValueError(
-            f"The backbone {model.name!r} is a subclassed model, which has no graph to read its input off: it needs "
+            f"The backbone {model.name!r} is a {type(model).__name__} without a graph to read its input off: it needs "
             f"`input_shape`, the shape of one input, and has its own weights. Received: input_shape={input_shape}, "
             f"weights={weights!r}"
         )
@@ -97,7 +104,7 @@ def _as_layer(model: keras.Model, input_shape: Sequence[int] | None, weights: st
 def _ends(model: keras.Model, features: str | None) -> tuple[Any, Any]:
     """The inputs of a backbone and the tensor that the tasks read."""
     # A Sequential model that was never called has `inputs`, and no `input`.
-    inputs = model.input if _has_graph(model) else model.inputs[0]
+    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     if features is not None:
         layers = {layer.name: layer for layer in model.layers}
         if features not in layers:

@@ -17,6 +17,8 @@ from keras_mtl._registry import serializable
 from keras_mtl.balancers import GramianBalancer, LossBalancer, get_pair
 from keras_mtl.tasks import Task
 
+_RANDOM = "random_state_"
+
 
 @serializable
 class MultiTaskModel(keras.Model):
@@ -105,22 +107,27 @@ class MultiTaskModel(keras.Model):
         all_metrics.update(self._by_task(metrics, "metrics"))
         found = [part for part in get_pair(balancer) if part is not None]
         for part in found:
-            part.bind([task.name for task in self.tasks], [task.weight for task in self.tasks], list(losses.values()))
+            part.claim(self)
             if len(self.tasks) == 1 and not part.useful_for_one_task:
                 warnings.warn(
                     f"The balancer `{type(part).__name__}` settles a conflict between tasks, and this model has one, "
                     f"{self.tasks[0].name!r}: it costs time and brings nothing. Use balancer='equal'.",
                     stacklevel=2,
                 )
-        super().compile(optimizer=optimizer, loss=None, metrics=all_metrics, **kwargs)
-        self._balancers.clear()
-        self._balancers.extend(found)
+        # All state is made here, under the strategy of the model's own, and not at the first `fit`, so that a model can
+        # be saved and loaded before it.
+        with self.distribute_strategy.scope():
+            for part in found:
+                names, weights = zip(*((task.name, task.weight) for task in self.tasks), strict=True)
+                part.bind(names, weights, list(losses.values()))
+            super().compile(optimizer=optimizer, loss=None, metrics=all_metrics, **kwargs)
+            self._balancers.clear()
+            self._balancers.extend(found)
+            self.optimizer.build(self.trainable_variables)
         self.loss = losses
         self.task_losses = engine.TaskLosses(losses)
-        # Built here, and not at the first `fit`, so that a model can be saved and loaded before it.
-        self.optimizer.build(self.trainable_variables)
         engine.build_metrics(self)
-        # A proxy, which Keras does not track: the balancers would be tracked a second time.
+        # A proxy, which Keras does not track: what is in it is tracked elsewhere.
         self._compile_arguments = MappingProxyType({"loss": loss, "metrics": metrics, **kwargs})
 
     @property
@@ -149,13 +156,13 @@ class MultiTaskModel(keras.Model):
 
         Raises:
             ValueError: for labels without a task, tasks without a label, and labels of the wrong shape, dtype or
-                range: before any training, or, for values in a `tf.data.Dataset`, before their batch is trained on.
+                range: before any training, or, for values in a data set, before their batch is trained on.
         """
         bound = inspect.signature(super().fit).bind(x, y, *args, **kwargs)
         arguments = bound.arguments
         arguments["x"] = self._checked(x, y)
-        if y is None:
-            # What `fit` does with a data set, whose order is its own; asked to shuffle, its default, it warns.
+        if y is None and not isinstance(x, keras.utils.PyDataset):
+            # What `fit` does with data sets whose order is their own; asked to shuffle, its default, it warns.
             arguments.setdefault("shuffle", False)
         validation = arguments.get("validation_data")
         if isinstance(validation, (tuple, list)):
@@ -168,8 +175,8 @@ class MultiTaskModel(keras.Model):
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluates the model: `keras.Model.evaluate`, with the labels checked first.
 
-        `loss` is the sum of the losses weighted by the tasks' own weights, plus the model's regularization, whatever
-        the balancer.
+        `loss` is the sum of the losses weighted by the tasks' own weights, or by those given to `Fixed`, plus the
+        model's regularization: no other balancer has a say in it.
 
         Args:
             x: inputs, or a data set that yields `(inputs, {label: values})`.
@@ -180,10 +187,22 @@ class MultiTaskModel(keras.Model):
         Raises:
             ValueError: as in `fit`.
         """
-        if not kwargs.get("_use_cached_eval_dataset"):  # `fit` calls with it, and has checked
+        # A private argument, with which `fit` calls for each epoch; `fit` has checked. Without it in a later Keras, the
+        # data would be checked again, which tests/unit/model/test_model.py would notice.
+        if not kwargs.get("_use_cached_eval_dataset"):
             x = self._checked(x, y)
         with engine.as_value_error(self.tasks):
             return super().evaluate(x, y, *args, **kwargs)
+
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """One update from one batch: `keras.Model.train_on_batch`, with the labels checked first."""
+        self._checked(x, y)
+        return super().train_on_batch(x, y, *args, **kwargs)
+
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates one batch: `keras.Model.test_on_batch`, with the labels checked first."""
+        self._checked(x, y)
+        return super().test_on_batch(x, y, *args, **kwargs)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One update of the weights."""
@@ -208,6 +227,24 @@ class MultiTaskModel(keras.Model):
         (task,) = self.tasks
         own = {"loss", f"{task.name}_loss"}
         return {name if name in own else f"{task.name}_{name}": value for name, value in logs.items()}
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the states of the random generators, of dropout say, which Keras leaves out."""
+        super().save_own_variables(store)
+        for index, state in enumerate(self._random_states()):
+            store[f"{_RANDOM}{index}"] = state
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads what `save_own_variables` saved; a file without random states, such as one of Keras, has none."""
+        values = {key: store[key] for key in store.keys()}  # noqa: SIM118 (an HDF5 store has keys, and no iterator)
+        random = {key: values.pop(key) for key in list(values) if key.startswith(_RANDOM)}
+        super().load_own_variables(values)
+        for index, state in enumerate(self._random_states() if random else ()):
+            state.assign(random[f"{_RANDOM}{index}"])
+
+    def _random_states(self) -> list[keras.Variable]:
+        weights = {id(variable) for variable in self.weights}
+        return [variable for variable in self.variables if id(variable) not in weights]
 
     def get_config(self) -> dict[str, Any]:
         """The graph, as a plain Functional model, and the tasks."""
@@ -260,7 +297,7 @@ def _check_outputs(outputs: Any, tasks: Sequence[Task]) -> None:
     )
     for task in tasks:
         shape = tuple(outputs[task.name].shape)
-        if shape[-1] != task.num_outputs:
+        if len(shape) != 2 or shape[1] != task.num_outputs:
             raise ValueError(
                 f"The output of task {task.name!r} should have shape (batch, {task.num_outputs}). Received: {shape}"
             )

@@ -1,4 +1,4 @@
-"""Plots: they take a report or arrays, and return Matplotlib `Axes`. They need the extra `plots`."""
+"""Plots: they take a report and return Matplotlib `Axes`. They need the extra `plots`."""
 
 from keras_mtl.plots._learning_curve import learning_curve
 

@@ -31,11 +31,11 @@ def learning_curve(report: Report, task: str, ax: Any = None) -> Any:
     if ax is None:
         ax = pyplot.subplots()[1]
     key = f"val_{task}_{tasks[task].primary_metric}"
-    alone = report.single_task[task].history[key]
-    epochs = range(1, len(alone) + 1)
-    ax.plot(epochs, alone, color="black", linestyle="--", label="single-task")
-    for result in report.multi_task:
-        ax.plot(epochs, result.history[key], label=result.name)
+    lines = [(report.single_task[task], {"color": "black", "linestyle": "--", "label": "single-task"})]
+    lines += [(result, {"label": result.name}) for result in report.multi_task]
+    for result, style in lines:
+        curve = result.history[key]
+        ax.plot(range(1, len(curve) + 1), curve, **style)
     better = "higher is better" if tasks[task].higher_is_better else "lower is better"
     ax.set(title=task, xlabel="epoch", ylabel=f"validation {tasks[task].primary_metric} ({better})")
     ax.xaxis.get_major_locator().set_params(integer=True)

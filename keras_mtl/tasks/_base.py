@@ -77,7 +77,7 @@ class Task(abc.ABC):
             )
         if not isinstance(metrics, (list, tuple)):
             raise ValueError(f"Parameter `metrics` should be a list. Received: metrics={metrics!r}")
-        self._metrics = [_metric_config(metric) for metric in metrics]
+        self._metrics = [_metric(metric) for metric in metrics]
         names = [metric.name for metric in self.metrics]
         if len(set(names)) < len(names):
             raise ValueError(
@@ -110,7 +110,7 @@ class Task(abc.ABC):
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """Fresh metrics: the kind's own, then those that were asked for."""
-        asked_for = [keras.saving.deserialize_keras_object(config) for config in self._metrics]
+        asked_for = [type(metric).from_config(metric.get_config()) for metric in self._metrics]
         return [self.primary_metric_class(name=self.primary_metric), *asked_for]
 
     def head(self, features: Any) -> Any:
@@ -155,7 +155,7 @@ class Task(abc.ABC):
             "weight": self.weight,
             "label": self.label,
             "loss": None if self._loss is None else keras.saving.serialize_keras_object(self._loss),
-            "metrics": self._metrics,
+            "metrics": [keras.saving.serialize_keras_object(metric) for metric in self._metrics],
         }
 
     @classmethod
@@ -167,7 +167,7 @@ class Task(abc.ABC):
         return f"{type(self).__name__}({self.name!r})"
 
 
-def _metric_config(identifier: Any) -> dict[str, Any]:
+def _metric(identifier: Any) -> keras.metrics.Metric:
     metric = keras.metrics.get(identifier)
     if isinstance(identifier, str) and isinstance(metric, keras.metrics.Metric):
         # Keras numbers the metrics of a process, `precision_1`, and the keys of the logs with them.
@@ -178,7 +178,7 @@ def _metric_config(identifier: Any) -> dict[str, Any]:
             f"Parameter `metrics` should hold `keras.metrics.Metric`s, names of their classes or configs. "
             f"Received: {identifier!r}"
         )
-    return keras.saving.serialize_keras_object(metric)
+    return metric
 
 
 def _fits(received: tuple[int | None, ...], expected: tuple[int, ...]) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_mtl._checks import check_integer
 from keras_mtl.tasks._base import Task, registry
@@ -64,6 +65,7 @@ class Classification(Task):
 
     def valid(self, labels: Any) -> Any:
         """Indices in range."""
+        labels = ops.cast(labels, "int64")  # a number of classes may be beyond the range of the labels' dtype
         return (labels >= 0) & (labels < self.num_classes)
 
     @property

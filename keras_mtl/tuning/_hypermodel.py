@@ -97,10 +97,21 @@ class MultiTaskHyperModel(keras_tuner.HyperModel):
                 "The first task's weight is what those of the others are searched in relation to, and should not be 0. "
                 f"Received: weight=0 for {self.tasks[0].name!r}. Put another task first, or pass task_weights=None."
             )
+        deep = [task.name for task in self.tasks if len(task.hidden_units) > 1]
+        if self.hidden_units is not None and deep:
+            raise ValueError(
+                f"A search over `hidden_units` gives each head one hidden layer or none, and the heads of {deep} have "
+                f"more. Received: hidden_units={self.hidden_units}. Pass hidden_units=None to keep the heads."
+            )
         self._make_backbone = _backbone_maker(backbone, input_shape, weights)
         self._last_backbone: Callable[[], keras.Model | None] = lambda: None
         self._sharing = sharings.get(sharing)
         parts = [part for part in balancers.get_pair(balancer) if part is not None]
+        if self._searches_weights and any(isinstance(part, balancers.Fixed) and part.task_weights for part in parts):
+            raise ValueError(
+                "The balancer `Fixed` has weights of its own, and those of the tasks are not used. Pass "
+                "task_weights=None to keep its weights, or balancer='equal' to search."
+            )
         self._balancer = [keras.saving.serialize_keras_object(part) for part in parts]
         self._optimizer = keras.optimizers.serialize(keras.optimizers.get(optimizer))
         self._new_optimizer(keras_tuner.HyperParameters())
@@ -130,7 +141,8 @@ class MultiTaskHyperModel(keras_tuner.HyperModel):
     def _variant(self, task: Task, hp: keras_tuner.HyperParameters) -> Task:
         config = task.get_config()
         if self.hidden_units is not None:
-            own = next((n for n in self.hidden_units if _layers(n) == task.hidden_units), self.hidden_units[0])
+            units = sum(task.hidden_units)  # of the one layer, or 0
+            own = min(self.hidden_units, key=lambda size: abs(size - units))
             if len(self.hidden_units) > 1:
                 own = hp.Choice(f"{task.name}_hidden_units", list(self.hidden_units), default=own)
             config["hidden_units"] = _layers(own)

@@ -62,3 +62,48 @@ def test_a_model_built_under_a_strategy_is_saved_and_loaded_without_one(two_repl
     assert largest_difference(model, loaded) == 0
     for task, values in model.predict(x, verbose=0).items():
         np.testing.assert_allclose(loaded.predict(x, verbose=0)[task], values, atol=1e-6)
+
+
+def four_tasks(balancer, trainable=True):
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((6,))
+    trunk = keras.layers.Dense(8, activation="tanh", trainable=trainable)(inputs)
+    names = ["a", "b", "c", "d"]
+    outputs = {name: keras.layers.Dense(1, name=name)(trunk) for name in names}
+    return MultiTaskModel(inputs, outputs, [tasks.Regression(name) for name in names])
+
+
+def four_labels():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 6)).astype("float32")
+    return x, {name: rng.normal(size=400).astype("float32") for name in "abcd"}
+
+
+@pytest.mark.parametrize("balancer", ["equal", "uncertainty", "pcgrad"])
+def test_compiling_outside_the_scope(balancer, two_replicas):
+    """State is made where the model's own was made, and a balancer's random numbers are the same on each replica."""
+    x, y = four_labels()
+    models = []
+    for scope in (two_replicas.scope(), tf.distribute.get_strategy().scope()):
+        with scope:
+            model = four_tasks(balancer)
+        instance = balancers.PCGrad(seed=7) if balancer == "pcgrad" else balancer
+        model.compile("adam", balancer=instance)
+        model.fit(x, y, batch_size=20, shuffle=False, verbose=0)
+        models.append(model)
+    assert largest_difference(*models) <= 1e-5
+    if balancer == "pcgrad":
+        assert models[0].gradient_balancer.seed_generator.state.numpy().tolist() == [7, 20]
+
+
+@pytest.mark.parametrize("balancer", ["sum", "pcgrad"])
+def test_a_frozen_trunk(balancer, two_replicas):
+    x, y = four_labels()
+    models = []
+    for scope in (two_replicas.scope(), tf.distribute.get_strategy().scope()):
+        with scope:
+            model = four_tasks(balancer, trainable=False)
+            model.compile(keras.optimizers.Adam(0.01), balancer=balancer)
+        model.fit(x, y, batch_size=20, shuffle=False, verbose=0)
+        models.append(model)
+    assert largest_difference(*models) <= 1e-5

@@ -46,6 +46,39 @@ def test_three_tasks_draw_the_same_orders_after_loading(tmp_path, digits, digit_
     assert largest_difference(model, loaded) <= 1e-6
 
 
+def test_dropout_goes_on_with_the_same_random_numbers(tmp_path):
+    def build():
+        kinds = [mtl.tasks.Classification("a", 4, hidden_units=8, dropout=0.4), mtl.tasks.Regression("b")]
+        model = mtl.build_model(mtl.backbones.MLP(6, units=(8, 8), dropout=0.3), kinds)
+        model.compile(keras.optimizers.Adam(0.01), balancer="pcgrad")
+        return model
+
+    x, y = two_task_data(80)
+    model = build()
+    model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+    loaded, other = keras.saving.load_model(tmp_path / "model.keras"), build()
+    other.load_weights(tmp_path / "model.weights.h5")
+    assert [state.numpy().tolist() for state in loaded._random_states()] == [
+        state.numpy().tolist() for state in model._random_states()
+    ]
+    assert len(loaded._random_states()) == 4  # three of dropout, one of the balancer
+    for each in (model, loaded):
+        each.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+    assert largest_difference(model, loaded) <= 1e-6
+
+
+def test_weights_of_a_plain_model_are_loaded_without_random_states(tmp_path):
+    model = two_task_model()
+    plain = keras.Model(model.input, model.output)
+    plain.save_weights(tmp_path / "plain.weights.h5")
+    other = two_task_model(seed=1)
+    assert largest_difference(model, other) > 0
+    other.load_weights(tmp_path / "plain.weights.h5")
+    assert largest_difference(model, other) == 0
+
+
 def test_everything_that_compile_was_told_comes_back(tmp_path, digits, digit_tasks):
     images, labels = digits
     model = mtl.build_model(mtl.backbones.Convolutional((8, 8, 1), filters=(4,)), digit_tasks, name="reader")

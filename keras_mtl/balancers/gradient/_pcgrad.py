@@ -38,17 +38,24 @@ class PCGrad(GramianBalancer):
     def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        keras.random.SeedGenerator(seed)  # refuses what is no seed
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        """Creates the random generator, on every replica of the strategy that is in force."""
+        if not self.built:
+            self.seed_generator = keras.random.SeedGenerator(self.seed)
+        super().build(input_shape)
 
     def call(self, gramian: Any, active: Any) -> Any:
         """The sum of the rows of the projections' coefficients."""
         num_tasks = gramian.shape[0]
-        tasks = ops.arange(num_tasks)
+        tasks = ops.arange(num_tasks, dtype="int32")
         counted = ops.cast(active, gramian.dtype)
         gramian = gramian * ops.outer(counted, counted)  # with a task that is not active, none is in conflict
         squared_norms = ops.diagonal(gramian)
         # A random order of the tasks in each row: sorting uniform numbers shuffles.
-        order = ops.argsort(keras.random.uniform((num_tasks, num_tasks), seed=self.seed_generator), axis=1)
+        numbers = keras.random.uniform((num_tasks, num_tasks), seed=self.seed_generator, dtype="float32")
+        order = ops.cast(ops.argsort(numbers, axis=1), "int32")
         # Row i has the coefficients of task i's gradient, as far as it is projected: [num_tasks, num_tasks].
         projected = ops.eye(num_tasks, dtype=gramian.dtype)
         for position in range(num_tasks):

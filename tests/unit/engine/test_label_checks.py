@@ -212,6 +212,48 @@ def test_several_numbers_for_an_example():
         model.fit(x, {"box": np.ones(8)}, verbose=0)
 
 
+SHAPES = ("one-hot labels", "classes as floats", "two numbers for one")
+
+
+@pytest.mark.parametrize("wrong", [*VALUES, *SHAPES])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_generator_is_checked_as_it_is_read(wrong, jit_compile):
+    spoil, message = WRONG[wrong]
+    x, y = two_task_data(40)
+    model = two_task_model()
+    model.compile("sgd", jit_compile=jit_compile)
+    weights = model.get_weights()
+    with pytest.raises(ValueError, match=message):
+        model.fit(**as_generator(x, spoil(y)), verbose=0)
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        assert (before == after).all()
+
+
+def test_every_batch_of_a_py_dataset_is_checked_under_xla():
+    x, y = two_task_data(40)
+    y["a"][25] = 9
+    for jit_compile in (False, True):
+        model = two_task_model()
+        model.compile("sgd", jit_compile=jit_compile)
+        with pytest.raises(ValueError, match="indices from 0 to 3. Received: (9|a batch)"):
+            model.fit(**as_py_dataset(x, y), verbose=0)
+        assert np.isfinite(model.get_weights()[0]).all()
+    y["a"][25] = 1
+    history = model.fit(**as_py_dataset(x, y), epochs=2, verbose=0).history
+    assert len(history["loss"]) == 2
+
+
+@pytest.mark.parametrize("wrong", list(WRONG))
+def test_single_batches_are_checked(wrong):
+    spoil, message = WRONG[wrong]
+    x, y = two_task_data(40)
+    model = compiled()
+    for method in (model.train_on_batch, model.test_on_batch):
+        with pytest.raises(ValueError, match=message):
+            method(x, spoil(y))
+        assert len(method(x, y)) == 5
+
+
 @pytest.mark.parametrize("how", ["in the step", "eagerly", "XLA", "two replicas"])
 def test_wrong_values_in_a_dataset_are_told_however_it_is_trained(how, two_replicas):
     x, y = two_task_data(40)

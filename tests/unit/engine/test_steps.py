@@ -131,6 +131,7 @@ def test_a_step_is_traced_once(balancer):
     model.compile("adam", balancer=balancer)
     x, y = two_task_data(80)
     model.fit(x, y, batch_size=8, epochs=2, verbose=0)
+    assert len(traces) == 1
     model.fit(tf.data.Dataset.from_tensor_slices((x, y)).batch(8), verbose=0)
     # The second `fit` may trace anew, for its batches have a different specification; no step of either does.
     assert len(traces) <= 2
@@ -187,3 +188,45 @@ def test_embeddings_have_gradients_for_the_rows_that_they_used():
     np.testing.assert_allclose(by_sum.get_weights()[0], moved[0], atol=1e-6)
     assert (moved[0][10:] == start[0][10:]).all()
     assert (moved[0] != start[0]).any()
+
+
+def test_a_tasks_backward_pass_leaves_the_other_heads_alone():
+    """The cost of the heads grows with the number of tasks, not with its square."""
+
+    def multiplications(num_tasks):
+        keras.utils.set_random_seed(0)
+        x = keras.Input((6,))
+        trunk = keras.layers.Dense(5)(x)
+        heads = {f"t{i}": keras.layers.Dense(1, name=f"t{i}")(keras.layers.Dense(4)(trunk)) for i in range(num_tasks)}
+        model = MultiTaskModel(x, heads, [tasks.Regression(name) for name in heads])
+        model.compile("sgd", balancer="sum")
+        labels = {name: tf.ones((8,)) for name in heads}
+        graph = tf.function(lambda: model.train_step((tf.ones((8, 6)), labels))).get_concrete_function().graph
+        return sum(operation.type == "MatMul" for operation in graph.get_operations())
+
+    two, four, six = map(multiplications, (2, 4, 6))
+    assert six - four == four - two
+
+
+def test_metrics_that_want_columns():
+    model = three_headed("equal")
+    kinds = [tasks.BinaryClassification("p", metrics=[keras.metrics.F1Score(threshold=0.5, name="f1")])]
+    x = keras.Input((6,))
+    model = MultiTaskModel(x, {"p": keras.layers.Dense(1, activation="sigmoid")(x)}, kinds)
+    model.compile("sgd")
+    logs = model.fit(np.ones((8, 6)), {"p": np.arange(8) % 2}, verbose=0).history
+    assert 0 <= logs["p_f1"][0] <= 1
+
+
+def test_float64():
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        model = two_task_model()
+        model.compile("sgd", balancer=["uncertainty", "pcgrad"])
+        x, y = two_task_data(16)
+        model.fit(x, y, verbose=0)
+        assert model.get_weights()[0].dtype == "float64"
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")

@@ -41,6 +41,9 @@ def test_every_model_is_there_with_its_metrics(report):
     for result in report.multi_task:
         scores = result.model.evaluate(data(2), verbose=0, return_dict=True)
         assert result.test == pytest.approx({"a": scores["a_accuracy"], "b": scores["b_mae"]})
+        scores = result.model.evaluate(data(1), verbose=0, return_dict=True)
+        assert result.validation == pytest.approx({"a": scores["a_accuracy"], "b": scores["b_mae"]})
+        assert result.validation != pytest.approx(result.test)
         assert len(result.history["loss"]) == 2
     for name, result in report.single_task.items():
         assert set(result.test) == {name}
@@ -102,6 +105,32 @@ def test_a_gain_is_said_too_and_the_table_has_it():
     assert "…" not in capture.get()
 
 
+def test_a_single_task_metric_of_zero_leaves_delta_m_undefined():
+    report = made_up_report({"a": 0.4, "b": 4.0}, {"a": 0.99, "b": 0.1})
+    zero = made_up("s", {"a": 0.8}, {"a": 0.0})
+    report = Report(KINDS, {**report.single_task, "a": zero}, report.multi_task)
+    assert report.best.name == "first"
+    assert "| +nan |" in report.to_markdown()
+    assert "Δm of +nan %" in report.verdict
+
+
+def test_a_weight_among_others_is_none_alone():
+    report = evaluation.compare(
+        build, [tasks.Classification("a", 4), tasks.Regression("b", weight=0.0)], data(0), data(1), data(2), epochs=3
+    )
+    alone = report.single_task["b"]
+    assert alone.history["loss"] == pytest.approx(alone.history["b_loss"])
+    assert alone.history["b_loss"][-1] < alone.history["b_loss"][0]
+
+
+def test_a_model_that_diverged_does_not_cost_the_report():
+    report = made_up_report({"a": 0.88, "b": 2.1}, {"a": 0.5, "b": 2.5})
+    lost = made_up("lost", {"a": float("nan"), "b": 1.0}, {"a": float("nan"), "b": 1.0})
+    report = Report(KINDS, report.single_task, [lost, *report.multi_task])
+    assert report.best.name == "first"
+    assert "| lost | nan |" in report.to_markdown()
+
+
 def test_sample_weights_by_label_go_with_their_labels():
     x, y = two_task_data(40)
     weights = {"a": np.ones(40, "float32"), "b": np.zeros(40, "float32")}
@@ -115,7 +144,11 @@ def test_sample_weights_by_label_go_with_their_labels():
     ("arguments", "message"),
     [
         ({"balancers": ["equal", "pcgard"]}, "Unknown balancer: 'pcgard'"),
-        ({"balancers": []}, "at least one balancer"),
+        ({"balancers": []}, "a list of different names of balancers, at least one"),
+        ({"balancers": "pcgrad"}, "a list of different names of balancers.*Received: 'pcgrad'"),
+        ({"balancers": ["equal", "equal"]}, "a list of different names of balancers"),
+        ({"balancers": [["uncertainty", "pcgrad"]]}, "or a dict of balancers, or lists of them"),
+        ({"balancers": {"f": balancers.Fixed({"a": 1.0})}}, r"tasks of the balancer `Fixed`.*absent: \['b'\]"),
         ({"epochs": 0}, "`epochs` should be an integer of at least 1"),
     ],
 )

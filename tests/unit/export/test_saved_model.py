@@ -94,9 +94,10 @@ def test_a_failed_export_leaves_nothing(model, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_name_that_a_saved_model_keeps_for_itself(tmp_path):
-    model = build_model("mlp", [tasks.Regression("serving_default"), tasks.Regression("b")], input_shape=(3,))
-    with pytest.raises(ValueError, match="keeps the name 'serving_default' for itself.*`label`"):
+@pytest.mark.parametrize("name", ["serving_default", "signatures"])
+def test_a_name_that_a_saved_model_keeps_for_itself(name, tmp_path):
+    model = build_model("mlp", [tasks.Regression(name), tasks.Regression("b")], input_shape=(3,))
+    with pytest.raises(ValueError, match=f"keeps the name '{name}' for itself.*`label`"):
         export.saved_model(model, tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 

@@ -72,7 +72,7 @@ class Subclassed(keras.Model):
 
 def test_a_subclassed_model_is_one_layer():
     backbone = Subclassed(name="backbone")
-    with pytest.raises(ValueError, match="'backbone' is a subclassed model.* needs `input_shape`"):
+    with pytest.raises(ValueError, match="'backbone' is a Subclassed without a graph.* needs `input_shape`"):
         build_model(backbone, make_tasks())
     model = build_model(backbone, make_tasks(), input_shape=(7,))
     assert model.get_layer("backbone") is backbone
@@ -134,6 +134,11 @@ def test_plot_model_writes_a_picture(tmp_path):
             {"tasks": [tasks.Regression("a"), tasks.Regression("a")]},
             r"should differ. Received: .* \['a'\] are repeated",
         ),
+        (
+            {"tasks": [tasks.Regression("dense_0")]},
+            r"the name of a layer of the backbone. Received: tasks \['dense_0'\]",
+        ),
+        ({"backbone": keras.Sequential([keras.layers.Dense(3)])}, "a Sequential without a graph"),
         ({"features": "nothing"}, "Unknown layer of the backbone 'mlp': 'nothing'.*dense_0, dense_1"),
     ],
 )

@@ -138,6 +138,16 @@ def test_fit_takes_what_keras_takes():
         model.fit(x, y, bath_size=10)
 
 
+def test_validation_data_are_checked_once(monkeypatch):
+    x, y = two_task_data(40)
+    model = two_task_model()
+    model.compile("adam")
+    checked = []
+    monkeypatch.setattr(model, "_checked", lambda x, y: checked.append(len(x)) or x)
+    model.fit(x, y, validation_data=(x[:8], {key: value[:8] for key, value in y.items()}), epochs=3, verbose=0)
+    assert checked == [40, 8]
+
+
 def test_config_round_trip_and_cloning():
     model = two_task_model(a={"weight": 2.0})
     copy = MultiTaskModel.from_config(model.get_config())
@@ -169,3 +179,58 @@ def test_several_inputs():
     model.fit(x, {"p": np.ones(8), "q": np.zeros(8)}, verbose=0)
     copy = MultiTaskModel.from_config(model.get_config())
     assert sorted(copy.input) == ["left", "right"]
+
+
+@pytest.mark.parametrize("name", balancers.names())
+def test_a_balancer_belongs_to_one_model(name):
+    balancer = balancers.get(name)
+    model = two_task_model()
+    model.compile("sgd", balancer=balancer)
+    model.compile("sgd", balancer=balancer)
+    other = two_task_model()
+    with pytest.raises(ValueError, match="belongs to the model .* already.*Give each model a balancer of its own"):
+        other.compile("sgd", balancer=balancer)
+
+
+def test_an_output_of_more_dimensions_than_its_task():
+    x = keras.Input((5, 3))
+    with pytest.raises(ValueError, match=r"should have shape \(batch, 1\). Received: \(None, 5, 1\)"):
+        MultiTaskModel(x, {"a": keras.layers.Dense(1)(x)}, [tasks.Regression("a")])
+
+
+def test_a_py_dataset_is_shuffled_as_in_keras():
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 30
+
+        def __getitem__(self, index):
+            seen.append(index)
+            return np.ones((2, 6)), {"a": np.zeros(2, int), "b": np.ones(2)}
+
+    seen = []
+    model = two_task_model()
+    model.compile("sgd")
+    model.fit(Batches(), verbose=0)
+    assert sorted(seen[-30:]) == list(range(30))  # what comes before is looked at and put back
+    assert seen[-30:] != list(range(30))
+
+
+def test_many_classes_in_small_integers():
+    model = build_model("mlp", [tasks.Classification("c", 256), tasks.Regression("b")], input_shape=(3,))
+    model.compile("sgd")
+    labels = {"c": np.arange(40, dtype="uint8"), "b": np.ones(40)}
+    model.fit(np.ones((40, 3)), labels, verbose=0)
+    import tensorflow as tf
+
+    model.fit(tf.data.Dataset.from_tensor_slices((np.ones((40, 3)), labels)).batch(10), verbose=0)
+
+
+def test_sample_weights_in_a_tuple():
+    import tensorflow as tf
+
+    x, y = two_task_data(40)
+    weights = (np.ones(40, "float32"), np.zeros(40, "float32"))
+    model = two_task_model()
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="or a dict of such tensors.*Received: a tuple of 2"):
+        model.fit(tf.data.Dataset.from_tensor_slices((x, y, weights)).batch(10), verbose=0)

@@ -283,6 +283,11 @@ class TestRefusals:
             ({"learning_rate": 0.0}, "0 < lowest < highest.*learning_rate=0.0"),
             ({"learning_rate": (1e-3, float("inf"))}, "`learning_rate` should be a finite number"),
             ({"found": [tasks.Regression("a", weight=0), tasks.Regression("b")]}, "Put another task first"),
+            (
+                {"found": [tasks.Regression("a", hidden_units=(8, 4))]},
+                r"the heads of \['a'\] have more.*hidden_units=None",
+            ),
+            ({"balancer": balancers.Fixed({"kind": 1.0, "size": 2.0})}, "`Fixed` has weights of its own"),
             ({"input_shape": (6,)}, "go with the name of a backbone. Received: {'input_shape'"),
             ({"weights": "imagenet"}, "go with the name of a backbone. Received: {'weights'"),
             ({"backbone": 3}, "function that returns a new `keras.Model`.*of type int"),
