@@ -12,10 +12,9 @@ import keras
 
 from keras_mtl import engine
 from keras_mtl import tasks as task_kinds
-from keras_mtl._checks import check_same_names
 from keras_mtl._registry import serializable
 from keras_mtl.balancers import GramianBalancer, LossBalancer, get_pair
-from keras_mtl.tasks import Task
+from keras_mtl.model._arguments import check_outputs, losses_by_task, metrics_by_task
 
 _RANDOM = "random_state_"
 
@@ -60,7 +59,7 @@ class MultiTaskModel(keras.Model):
         self, inputs: Any, outputs: Mapping[str, Any], tasks: Sequence[Any], name: str | None = None, **kwargs: Any
     ) -> None:
         tasks = task_kinds.get_all(tasks)
-        _check_outputs(outputs, tasks)
+        check_outputs(outputs, tasks)
         super().__init__(inputs, {task.name: outputs[task.name] for task in tasks}, name=name, **kwargs)
         self.tasks = tasks
         self.task_loss_trackers = [keras.metrics.Mean(name=f"{task.name}_loss") for task in tasks]
@@ -101,10 +100,8 @@ class MultiTaskModel(keras.Model):
                 "Weights of losses are given by the tasks or the balancer here. Give the tasks a `weight`, or pass "
                 f"balancer=balancers.Fixed(...). Received: loss_weights={kwargs['loss_weights']!r}"
             )
-        losses = {task.name: task.loss for task in self.tasks}
-        losses.update({task: _loss(task, given) for task, given in self._by_task(loss, "loss").items()})
-        all_metrics = {task.name: task.metrics for task in self.tasks}
-        all_metrics.update(self._by_task(metrics, "metrics"))
+        losses = losses_by_task(loss, self.tasks)
+        all_metrics = metrics_by_task(metrics, self.tasks)
         found = [part for part in get_pair(balancer) if part is not None]
         for part in found:
             part.claim(self)
@@ -239,8 +236,9 @@ class MultiTaskModel(keras.Model):
         values = {key: store[key] for key in store.keys()}  # noqa: SIM118 (an HDF5 store has keys, and no iterator)
         random = {key: values.pop(key) for key in list(values) if key.startswith(_RANDOM)}
         super().load_own_variables(values)
-        for index, state in enumerate(self._random_states() if random else ()):
-            state.assign(random[f"{_RANDOM}{index}"])
+        for index, state in enumerate(self._random_states()):
+            if f"{_RANDOM}{index}" in random:
+                state.assign(random[f"{_RANDOM}{index}"])
 
     def _random_states(self) -> list[keras.Variable]:
         weights = {id(variable) for variable in self.weights}
@@ -275,39 +273,3 @@ class MultiTaskModel(keras.Model):
 
     def _checked(self, x: Any, y: Any) -> Any:
         return engine.checked(self.tasks, x, y, in_pipeline=not engine.checks_in_step(self))
-
-    def _by_task(self, values: Mapping[str, Any] | None, parameter: str) -> dict[str, Any]:
-        """The argument `parameter` of `compile` as a dict, with its keys checked."""
-        if values is None:
-            return {}
-        names = [task.name for task in self.tasks]
-        if not isinstance(values, Mapping) or not set(values) <= set(names):
-            received = sorted(values) if isinstance(values, Mapping) else values
-            raise ValueError(f"Parameter `{parameter}` should be a dict by task, of {names}. Received: {received!r}")
-        return dict(values)
-
-
-def _check_outputs(outputs: Any, tasks: Sequence[Task]) -> None:
-    if not isinstance(outputs, Mapping):
-        raise ValueError(
-            f"Parameter `outputs` should be a dict of tensors by task name. Received: {type(outputs).__name__}"
-        )
-    check_same_names(
-        outputs, [task.name for task in tasks], what="keys of `outputs`", mend="Give one output for each task."
-    )
-    for task in tasks:
-        shape = tuple(outputs[task.name].shape)
-        if len(shape) != 2 or shape[1] != task.num_outputs:
-            raise ValueError(
-                f"The output of task {task.name!r} should have shape (batch, {task.num_outputs}). Received: {shape}"
-            )
-
-
-def _loss(task: str, identifier: Any) -> keras.losses.Loss:
-    loss = keras.losses.get(identifier)
-    if not isinstance(loss, keras.losses.Loss):
-        raise ValueError(
-            f"The loss of task {task!r} should be a `keras.losses.Loss`, the name of its class "
-            f"('MeanSquaredError', not 'mse') or its config. Received: {identifier!r}"
-        )
-    return loss

@@ -1,0 +1,54 @@
+"""Checks of what a model is made of and compiled with, task by task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_mtl._checks import check_same_names
+from keras_mtl.tasks import Task
+
+
+def check_outputs(outputs: Any, tasks: Sequence[Task]) -> None:
+    """Raises a `ValueError` unless `outputs` has a tensor `(batch, num_outputs)` for each task."""
+    if not isinstance(outputs, Mapping):
+        raise ValueError(
+            f"Parameter `outputs` should be a dict of tensors by task name. Received: {type(outputs).__name__}"
+        )
+    check_same_names(
+        outputs, [task.name for task in tasks], what="keys of `outputs`", mend="Give one output for each task."
+    )
+    for task in tasks:
+        shape = tuple(outputs[task.name].shape)
+        if len(shape) != 2 or shape[1] != task.num_outputs:
+            raise ValueError(
+                f"The output of task {task.name!r} should have shape (batch, {task.num_outputs}). Received: {shape}"
+            )
+
+
+def losses_by_task(given: Mapping[str, Any] | None, tasks: Sequence[Task]) -> dict[str, keras.losses.Loss]:
+    """The loss of each task: its own, or what `compile` was given in its place."""
+    losses = {task.name: task.loss for task in tasks}
+    for task, identifier in _by_task(given, tasks, "loss").items():
+        losses[task] = keras.losses.get(identifier)
+        if not isinstance(losses[task], keras.losses.Loss):
+            raise ValueError(
+                f"The loss of task {task!r} should be a `keras.losses.Loss`, the name of its class "
+                f"('MeanSquaredError', not 'mse') or its config. Received: {identifier!r}"
+            )
+    return losses
+
+
+def metrics_by_task(given: Mapping[str, Any] | None, tasks: Sequence[Task]) -> dict[str, Any]:
+    """The metrics of each task: its own, or what `compile` was given in their place."""
+    return {**{task.name: task.metrics for task in tasks}, **_by_task(given, tasks, "metrics")}
+
+
+def _by_task(values: Mapping[str, Any] | None, tasks: Sequence[Task], parameter: str) -> dict[str, Any]:
+    names = [task.name for task in tasks]
+    if values is not None and (not isinstance(values, Mapping) or not set(values) <= set(names)):
+        received = sorted(values) if isinstance(values, Mapping) else values
+        raise ValueError(f"Parameter `{parameter}` should be a dict by task, of {names}. Received: {received!r}")
+    return dict(values or {})
