@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import keras
@@ -12,25 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_mtl._registry import Registry
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a method was published.
-
-    Args:
-        authors: "Yu et al." for three and more, "Kang and Li" for two.
-        title: of the paper.
-        venue: "NeurIPS", "ICML", "TMLR".
-        year: of the venue.
-        arxiv: the number of the preprint, "2001.06782", or None.
-    """
-
-    authors: str
-    title: str
-    venue: str
-    year: int
-    arxiv: str | None = None
+from keras_mtl._source import Source
 
 
 class Balancer(keras.layers.Layer):

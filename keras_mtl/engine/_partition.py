@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from keras_mtl._graph import key_of, node_of
 from keras_mtl.engine._split import Cut, Split, channels, cut
 
 
@@ -115,22 +116,20 @@ def _reach(tensors: Sequence[Any], labels: Sequence[frozenset[str]]) -> dict[Any
         if label <= seen[id(tensor)]:
             continue
         seen[id(tensor)] |= label
-        # `_keras_history` and `_inbound_nodes` are private. Keras has no public way from a tensor to the call that made
-        # it, and the sets of layers behind two outputs alone do not tell which branch of a nested model leads where.
-        # tests/unit/engine/test_partition.py would notice their change.
-        operation, node_index, output_index = tensor._keras_history
-        node = operation._inbound_nodes[node_index]
+        # The sets of layers behind two outputs alone would not tell which branch of a nested model leads where.
+        node = node_of(tensor)
+        operation = node.operation
         reach[operation] |= label
         inputs = node.input_tensors
         if isinstance(operation, keras.Model) and len(node.output_tensors) > 1 and hasattr(operation, "operations"):
-            inner_output = operation.outputs[output_index]
+            inner_output = operation.outputs[key_of(tensor)[2]]
             inner = _reach([inner_output], [label])
             for inner_operation, inner_label in inner.items():
                 reach[inner_operation] |= inner_label
             inputs = [
                 outer
                 for outer, inner_input in zip(inputs, operation.inputs, strict=True)
-                if inner_input._keras_history[0] in inner
+                if node_of(inner_input).operation in inner
             ]
             del reach[operation]
         waiting.extend((source, label) for source in inputs)

@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_mtl._graph import key_of, node_of
+
 
 class _Copy(keras.layers.Layer):
     """Another tensor with the same values and mask: `keras.layers.Identity` gives the same tensor."""
@@ -102,23 +104,23 @@ def cut(inputs: Any, outputs: Mapping[str, Any]) -> Cut:
     tasks_of: dict[int, set[str]] = {}
     nodes: dict[int, Any] = {}
     for task, tensor in outputs.items():
-        waiting = [_node(tensor)]
+        waiting = [node_of(tensor)]
         while waiting:
             node = waiting.pop()
             if task not in tasks_of.setdefault(id(node), set()):
                 tasks_of[id(node)].add(task)
                 nodes[id(node)] = node
-                waiting.extend(_node(source) for source in node.input_tensors)
+                waiting.extend(node_of(source) for source in node.input_tensors)
     crossing: dict[tuple[int, int, int], Any] = {}
     readers: dict[tuple[int, int, int], set[str]] = defaultdict(set)
 
     def cross(tensors: Sequence[Any], tasks: set[str]) -> None:
         for tensor in tensors:
-            crossing[_key(tensor)] = tensor
-            readers[_key(tensor)] |= tasks
+            crossing[key_of(tensor)] = tensor
+            readers[key_of(tensor)] |= tasks
 
     for task, tensor in outputs.items():
-        if len(tasks_of[id(_node(tensor))]) > 1:
+        if len(tasks_of[id(node_of(tensor))]) > 1:
             cross([tensor], {task})
     beyond = []
     for key, node in nodes.items():
@@ -128,24 +130,13 @@ def cut(inputs: Any, outputs: Mapping[str, Any]) -> Cut:
             cross(node.output_tensors, tasks_of[key])
             continue
         beyond.append(node.operation)
-        cross([tensor for tensor in node.input_tensors if len(tasks_of[id(_node(tensor))]) > 1], tasks_of[key])
+        cross([tensor for tensor in node.input_tensors if len(tasks_of[id(node_of(tensor))]) > 1], tasks_of[key])
     known: dict[int, bool] = {}
-    features = {key: tensor for key, tensor in crossing.items() if _has_trainable(_node(tensor), known)}
+    features = {key: tensor for key, tensor in crossing.items() if _has_trainable(node_of(tensor), known)}
     passed = [tensor for key, tensor in crossing.items() if key not in features]
     ends = [*features.values(), *passed]
     split = Split(keras.Model(inputs, ends), _Heads(ends, dict(outputs)), len(features)) if features else None
     return Cut(split, list(features.values()), [frozenset(readers[key]) for key in features], beyond)
-
-
-def _key(tensor: Any) -> tuple[int, int, int]:
-    operation, node_index, output_index = tensor._keras_history
-    return id(operation), node_index, output_index
-
-
-def _node(tensor: Any) -> Any:
-    # Private, as in `_partition.py`, and noticed by the same test.
-    operation, node_index, _ = tensor._keras_history
-    return operation._inbound_nodes[node_index]
 
 
 def _has_trainable(node: Any, known: dict[int, bool]) -> bool:
@@ -153,7 +144,7 @@ def _has_trainable(node: Any, known: dict[int, bool]) -> bool:
     waiting: list[Any] = [node]
     while waiting:
         current = waiting[-1]
-        before = [_node(source) for source in current.input_tensors]
+        before = [node_of(source) for source in current.input_tensors]
         unknown = [source for source in before if id(source) not in known]
         if unknown:
             waiting.extend(unknown)

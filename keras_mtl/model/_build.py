@@ -21,7 +21,7 @@ def build_model(
     *,
     input_shape: Sequence[int] | None = None,
     weights: str | None = None,
-    features: str | None = None,
+    features: str | Sequence[str] | None = None,
     name: str | None = None,
 ) -> MultiTaskModel:
     """Builds a multi-task model: a backbone, a rule for sharing it, and a head for each task.
@@ -37,7 +37,9 @@ def build_model(
             `(None, None, 3)`, `(height, width, channels)` for `"convolutional"`, `(number,)` for `"mlp"`. A subclassed
             model needs it too.
         weights: with an architecture: `"imagenet"`, None (random), or the path of a weights file. Defaults to None.
-        features: the name of the backbone's layer whose output the tasks read. Defaults to the backbone's output.
+        features: the name of the backbone's layer whose output the tasks read, or, for architectures that work on
+            several levels, the names of layers from the input on. Defaults to the backbone's output and, before it, the
+            last map of each size, or the vectors that go into a dense layer.
         name: the name of the model.
 
     Returns:
@@ -64,10 +66,8 @@ def build_model(
             f"A task should not bear the name of a layer of the backbone. Received: tasks {taken}. Give the task "
             "another `name`, and the present one as its `label`."
         )
-    inputs, output = _ends(model, features)
-    task_features = rule({"features": output}, found)
-    outputs = {task.name: task.head(task_features[task.name]) for task in found}
-    return MultiTaskModel(inputs, outputs, found, name=name)
+    inputs, trunk = _ends(model, features)
+    return MultiTaskModel(inputs, rule.outputs(rule(trunk, found), found), found, name=name)
 
 
 def _to_model(backbone: Any, input_shape: Sequence[int] | None, weights: str | None) -> keras.Model:
@@ -101,18 +101,22 @@ def _as_layer(model: keras.Model, input_shape: Sequence[int] | None, weights: st
     return keras.Model(inputs, model(inputs))
 
 
-def _ends(model: keras.Model, features: str | None) -> tuple[Any, Any]:
-    """The inputs of a backbone and the tensor that the tasks read."""
+def _ends(model: keras.Model, features: str | Sequence[str] | None) -> tuple[Any, sharings.Trunk]:
+    """The inputs of a backbone and the levels that the tasks read."""
     # A Sequential model that was never called has `inputs`, and no `input`.
     inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     if features is not None:
+        names = [features] if isinstance(features, str) else list(features)
         layers = {layer.name: layer for layer in model.layers}
-        if features not in layers:
-            raise unknown_name(f"layer of the backbone {model.name!r}", features, layers)
-        return inputs, layers[features].output
+        unknown = [name for name in names if name not in layers]
+        if unknown:
+            raise unknown_name(f"layer of the backbone {model.name!r}", unknown[0], layers)
+        if not names:
+            raise ValueError(f"Parameter `features` should name a layer or several. Received: features={features!r}")
+        return inputs, sharings.Trunk({name: layers[name].output for name in names})
     if len(model.outputs) != 1:
         raise ValueError(
             f"The backbone {model.name!r} should have one output. Received: {len(model.outputs)} outputs. "
             "Name the layer to read as `features`."
         )
-    return inputs, model.outputs[0]
+    return inputs, sharings.Trunk(sharings.levels(model))

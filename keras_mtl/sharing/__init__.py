@@ -9,6 +9,7 @@ from typing import Any
 
 from keras_mtl.sharing._base import Sharing, registry
 from keras_mtl.sharing._hard import Hard
+from keras_mtl.sharing._trunk import Trunk, levels
 
 
 def names() -> list[str]:
@@ -34,4 +35,4 @@ def get(identifier: Any) -> Sharing:
     return registry.get(identifier)
 
 
-__all__ = ["Hard", "Sharing", "get", "names"]
+__all__ = ["Hard", "Sharing", "Trunk", "get", "levels", "names"]

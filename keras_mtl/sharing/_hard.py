@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_mtl import heads
+from keras_mtl._source import Source
 from keras_mtl.sharing._base import Sharing, registry
 from keras_mtl.tasks import Task
 
@@ -16,7 +17,7 @@ class Hard(Sharing):
 
     The last level of the backbone is averaged to a vector once, and each head stands on that vector.
 
-    Source: R. Caruana, "Multitask Learning", Machine Learning 28, 1997.
+    Source: R. Caruana, "Multitask Learning", Machine Learning, 1997.
 
     Example:
 
@@ -26,6 +27,8 @@ class Hard(Sharing):
     >>> features["age"].shape
     (None, 8)
     """
+
+    source = Source("Caruana", "Multitask Learning", "Machine Learning", 1997)
 
     def __call__(self, features: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
         """The same vector for every task."""
