@@ -52,7 +52,9 @@ def limit(name: str, num_tasks: int) -> float | None:
     cls = mtl.balancers.classes()[base]
     if option.startswith("every"):
         return 1.7 if num_tasks == 10 else None
-    if option == "features" or base == "db_mtl" or issubclass(cls, mtl.balancers.GradientNormBalancer):
+    if option == "features":
+        return 1.15 if num_tasks <= 10 else None
+    if base == "db_mtl" or issubclass(cls, mtl.balancers.GradientNormBalancer):
         return 1.15
     if issubclass(cls, mtl.balancers.LossBalancer):
         return 1.4 if cls.needs_after_step else 1.05

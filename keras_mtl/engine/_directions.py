@@ -14,7 +14,9 @@ from keras_mtl.engine._replicas import num_replicas, sum_over_replicas
 Rows = Sequence[tuple[list[int], Any]]
 
 
-def shared_gradients(gradients: TaskGradients, loss_weights: Any, balancer: Any, active: Any) -> list[Any]:
+def shared_gradients(
+    gradients: TaskGradients, loss_weights: Any, balancer: Any, active: Any, *, due: bool | None = None
+) -> list[Any]:
     """The balanced gradient of each shared variable, which the optimizer is to sum over the replicas.
 
     Args:
@@ -22,6 +24,8 @@ def shared_gradients(gradients: TaskGradients, loss_weights: Any, balancer: Any,
         loss_weights: what each loss is multiplied by, `[num_tasks]`.
         balancer: a `DirectionBalancer`, or None for the sum.
         active: whether each task has a label, booleans `[num_tasks]`.
+        due: with weights that serve for several steps, whether they are to be worked out in this one; None if that is
+            to be found out here.
     """
     if balancer is None:
         return gradients.combined(loss_weights)
@@ -33,11 +37,27 @@ def shared_gradients(gradients: TaskGradients, loss_weights: Any, balancer: Any,
     if not balancer.needs_gramian:
         nothing = tf.zeros((gradients.num_tasks, gradients.num_tasks), balancer.compute_dtype)
         return gradients.combined(loss_weights * _due_weights(balancer, nothing, active))
-    if balancer.update_every > 1:
-        return _when_due(gradients, loss_weights, balancer, active)
-    rows = over_replicas(gradients.shared_rows())
-    weights = balancer.weigh(_gramian(rows, gradients, loss_weights), active)
-    return _weighted(rows, loss_weights * weights, gradients)
+    if balancer.update_every == 1:
+        return _by_gramian(gradients, loss_weights, balancer, active)
+    if due is None:
+        found = _when_due(gradients, loss_weights, balancer, active)
+    elif due:
+        found = _by_gramian(gradients, loss_weights, balancer, active)
+    else:
+        found = gradients.combined(loss_weights * balancer.last_weights(active))
+    balancer.advance()
+    return found
+
+
+def chooses_step(balancer: Any) -> bool:
+    """Whether a step is of one of two kinds, with all gradients or with one pass, and is better chosen as a whole.
+
+    A condition around a backward pass alone keeps TensorFlow from pairing its operations with those of the forward
+    pass: on CPUs, the pooling layers of a convolutional network took more time than the rest. Under a strategy nothing
+    can be reduced, and no state be set, within a condition.
+    """
+    exact = balancer is not None and balancer.gradients == "shared" and not balancer.needs_jacobian
+    return exact and balancer.needs_gramian and balancer.update_every > 1 and num_replicas() == 1
 
 
 def shared_jacobian(gradients: TaskGradients, dtype: str) -> Any:
@@ -95,6 +115,12 @@ def _by_jacobian(gradients: TaskGradients, loss_weights: Any, balancer: Any, act
     ]
 
 
+def _by_gramian(gradients: TaskGradients, loss_weights: Any, balancer: Any, active: Any) -> list[Any]:
+    rows = over_replicas(gradients.shared_rows())
+    weights = balancer.weigh(_gramian(rows, gradients, loss_weights), active)
+    return _weighted(rows, loss_weights * weights, gradients)
+
+
 def _gramian(rows: Rows, gradients: TaskGradients, loss_weights: Any) -> Any:
     """The inner products of the gradients of the weighted losses, `[num_tasks, num_tasks]`."""
     dtype, num_tasks = loss_weights.dtype, gradients.num_tasks
@@ -129,10 +155,9 @@ def _weighted(rows: Rows, weights: Any, gradients: TaskGradients) -> list[Any]:
 
 
 def _when_due(gradients: TaskGradients, loss_weights: Any, balancer: Any, active: Any) -> list[Any]:
-    """All gradients in the steps in which weights are due; in the others one pass, with the weights of the last time.
+    """Under a strategy: all gradients in the steps in which weights are due; in the others one pass.
 
-    Under a strategy nothing can be reduced, and no state be set, within a condition: there the gradients alone are
-    computed in one, and zeros are reduced in the other steps.
+    The gradients alone are computed within a condition, and zeros are reduced in the other steps.
     """
     due = balancer.is_due(active)
     structure: list[tuple[list[int], Any, Any]] = []  # for each shared variable: tasks, shape and dtype of its rows
@@ -149,23 +174,13 @@ def _when_due(gradients: TaskGradients, loss_weights: Any, balancer: Any, active
         left = iter(matrices)
         return [(tasks, None if shape is None else next(left)) for tasks, shape, _ in structure]
 
-    def fresh() -> list[Any]:
-        rows = placed(computed())
-        weights = balancer.weigh(_gramian(rows, gradients, loss_weights), active)
-        return _dense(_weighted(rows, loss_weights * weights, gradients), gradients)
-
     def cached() -> list[Any]:
         return _dense(gradients.combined(loss_weights * balancer.last_weights(active)), gradients)
 
-    if num_replicas() == 1:
-        found = tf.cond(due, fresh, cached)
-    else:
-        rows = over_replicas(placed(computed() if tf.executing_eagerly() else tf.cond(due, computed, zeros)))
-        weights = balancer.weigh(_gramian(rows, gradients, loss_weights), tf.logical_and(active, due))
-        weighted = loss_weights * weights
-        found = tf.cond(due, lambda: _dense(_weighted(rows, weighted, gradients), gradients), cached)
-    balancer.advance()
-    return found
+    rows = over_replicas(placed(computed() if tf.executing_eagerly() else tf.cond(due, computed, zeros)))
+    weights = balancer.weigh(_gramian(rows, gradients, loss_weights), tf.logical_and(active, due))
+    weighted = loss_weights * weights
+    return tf.cond(due, lambda: _dense(_weighted(rows, weighted, gradients), gradients), cached)
 
 
 def _dense(found: Sequence[Any], gradients: TaskGradients) -> list[Any]:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_mtl.balancers import BilevelBalancer, GradientNormBalancer
 from keras_mtl.engine._batch import Batch, as_columns, batch_of
-from keras_mtl.engine._directions import shared_gradients, shared_jacobian
+from keras_mtl.engine._directions import chooses_step, shared_gradients, shared_jacobian
 from keras_mtl.engine._gradients import TaskGradients, add
 from keras_mtl.engine._replicas import num_replicas, sum_over_replicas
 from keras_mtl.engine._second_passes import look_ahead, losses_once_more, state_of
@@ -38,10 +38,27 @@ def build_metrics(model: TrainableModel) -> None:
 
 def train_step(model: TrainableModel, data: Any) -> dict[str, Any]:
     """One update of the weights from one batch of one replica, and the logs so far."""
+    data, second = data if isinstance(model.loss_balancer, BilevelBalancer) else (data, None)
+    batch = batch_of(model, data)
+    if not chooses_step(model.gradient_balancer):
+        return _update(model, batch, second)
+    due = model.gradient_balancer.is_due(_active(model, batch))
+    return tf.cond(
+        due, lambda: _update(model, batch, second, due=True), lambda: _update(model, batch, second, due=False)
+    )
+
+
+def _update(model: TrainableModel, batch: Batch, second: Any, *, due: bool | None = None) -> dict[str, Any]:
+    """An update of the weights, and the logs so far.
+
+    Args:
+        model: the model.
+        batch: a batch of one replica.
+        second: for a bilevel balancer, what the second stream brought.
+        due: see `shared_gradients`.
+    """
     balancer = model.loss_balancer
     is_bilevel = isinstance(balancer, BilevelBalancer)
-    data, second = data if is_bilevel else (data, None)
-    batch = batch_of(model, data)
     before = state_of(model) if is_bilevel or balancer.needs_after_step else []
     separately = model.gradient_balancer is not None or isinstance(balancer, GradientNormBalancer)
     with tf.GradientTape(persistent=separately or is_bilevel) as tape:
@@ -56,7 +73,7 @@ def train_step(model: TrainableModel, data: Any) -> dict[str, Any]:
         total = scaled.weighted + scaled.rest
     variables = model.trainable_variables
     if separately:
-        gradients, weights = _gradients_by_task(model, tape, found, scaled, weights)
+        gradients, weights = _gradients_by_task(model, tape, found, scaled, weights, due)
     else:
         gradients = tape.gradient(total, variables)
     model.optimizer.apply(gradients, variables)
@@ -118,7 +135,7 @@ def _forward(model: TrainableModel, batch: Batch, *, in_parts: bool) -> _Forward
 
 
 def _gradients_by_task(
-    model: TrainableModel, tape: tf.GradientTape, found: _Forward, scaled: _Scaled, weights: Any
+    model: TrainableModel, tape: tf.GradientTape, found: _Forward, scaled: _Scaled, weights: Any, due: bool | None
 ) -> tuple[list[Any], Any]:
     """The gradient of each trainable variable, and the weights of the losses.
 
@@ -136,7 +153,7 @@ def _gradients_by_task(
     else:
         learnt = tape.gradient(scaled.weighted, balancer.trainable_variables)
     groups = [
-        (parts.shared, shared_gradients(by_task, weights, model.gradient_balancer, found.active)),
+        (parts.shared, shared_gradients(by_task, weights, model.gradient_balancer, found.active, due=due)),
         (balancer.trainable_variables, learnt),
         (model.trainable_variables, tape.gradient(scaled.rest, model.trainable_variables)),
     ]
