@@ -40,9 +40,10 @@ def train_step(model: TrainableModel, data: Any) -> dict[str, Any]:
     """One update of the weights from one batch of one replica, and the logs so far."""
     data, second = data if isinstance(model.loss_balancer, BilevelBalancer) else (data, None)
     batch = batch_of(model, data)
-    if not chooses_step(model.gradient_balancer):
+    balancer: Any = model.gradient_balancer
+    if not chooses_step(balancer):
         return _update(model, batch, second)
-    due = model.gradient_balancer.is_due(_active(model, batch))
+    due = balancer.is_due(_active(model, batch))
     return tf.cond(
         due, lambda: _update(model, batch, second, due=True), lambda: _update(model, batch, second, due=False)
     )
