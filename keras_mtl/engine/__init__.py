@@ -3,6 +3,7 @@
 from keras_mtl.engine._batch import checks_in_step
 from keras_mtl.engine._data import complete_weights, with_class_weights, with_second_stream
 from keras_mtl.engine._label_checks import as_value_error, checked
+from keras_mtl.engine._own_state import build_optimizer
 from keras_mtl.engine._partition import Partition, check_features, check_shared, partition
 from keras_mtl.engine._task_losses import TaskLosses
 from keras_mtl.engine._tensorflow import (
@@ -18,6 +19,7 @@ __all__ = [
     "TaskLosses",
     "as_value_error",
     "build_metrics",
+    "build_optimizer",
     "check_features",
     "check_shared",
     "checked",

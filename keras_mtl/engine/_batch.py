@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_mtl.engine._label_checks import check_specification, validated
+from keras_mtl.engine._replicas import sum_over_replicas
 from keras_mtl.engine._task_losses import by_task, weights_by_task
 
 if TYPE_CHECKING:
@@ -21,13 +22,29 @@ class Batch:
 
     Args:
         x: the inputs.
-        labels: labels by task.
-        weights: sample weights by task, `(batch,)` or None.
+        labels: labels by task; what is missing is 0.
+        present: by task, 1 for each label that counts: it is not missing, and its weight is not 0. `(batch,)`, or
+            `(batch, ...)` for tasks with a label for each place.
+        weights: by task, the weight of each label, of that shape: 0 where it does not count.
+        size: the number of examples, a float.
+        counts: how many labels count on this replica, `[num_tasks]`.
+        total_size: the number of examples on all replicas.
+        total_counts: how many labels count on all replicas, `[num_tasks]`.
     """
 
     x: Any
     labels: dict[str, Any]
+    present: dict[str, Any]
     weights: dict[str, Any]
+    size: Any
+    counts: Any
+    total_size: Any
+    total_counts: Any
+
+    @property
+    def active(self) -> Any:
+        """Whether each task has a label in the batch, on any replica, booleans `[num_tasks]`."""
+        return self.total_counts > 0
 
 
 def batch_of(model: TrainableModel, data: Any) -> Batch:
@@ -36,7 +53,29 @@ def batch_of(model: TrainableModel, data: Any) -> Batch:
     check_specification(model.tasks, y)
     if checks_in_step(model):
         y = validated(model.tasks, y)
-    return Batch(x, as_columns(model, by_task(y, model.tasks)), weights_by_task(sample_weight, model.tasks))
+    return labelled(model, x, y, sample_weight)
+
+
+def labelled(model: TrainableModel, x: Any, y: Any, sample_weight: Any) -> Batch:
+    """A batch from inputs, labels and sample weights as the data bring them."""
+    found, given = as_columns(model, by_task(y, model.tasks)), weights_by_task(sample_weight, model.tasks)
+    dtype = keras.config.floatx()
+    labels, present, weights = {}, {}, {}
+    for task in model.tasks:
+        name = task.name
+        missing = task.missing(found[name])
+        labels[name] = task.filled(found[name], missing)
+        weights[name] = present[name] = tf.cast(tf.logical_not(missing), dtype)
+        if given[name] is not None:
+            weight = tf.cast(given[name], dtype)
+            for _ in range(missing.shape.rank - weight.shape.rank):
+                weight = tf.expand_dims(weight, -1)
+            weights[name] = present[name] * weight
+            present[name] = tf.cast(tf.not_equal(weights[name], 0.0), dtype)
+    size = tf.shape(next(part for part in keras.tree.flatten((x, y)) if part is not None))[0]
+    numbers = tf.stack([tf.cast(size, dtype), *(tf.reduce_sum(present[task.name]) for task in model.tasks)])
+    total = sum_over_replicas(numbers)
+    return Batch(x, labels, present, weights, numbers[0], numbers[1:], total[0], total[1:])
 
 
 def checks_in_step(model: TrainableModel) -> bool:

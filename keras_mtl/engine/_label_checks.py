@@ -21,7 +21,7 @@ _RAISED = re.compile(r"ValueError: ((?:Labels .* of task |The keys of the labels
 _FAILURE = re.compile(rf"{re.escape(_MARK)}\W*([01 ]+)")
 
 
-def checked(tasks: Sequence[Task], x: Any, y: Any, *, in_pipeline: bool) -> Any:
+def checked(tasks: Sequence[Task], x: Any, y: Any, *, in_pipeline: bool, whole: bool = True) -> Any:
     """Checks what `fit` or `evaluate` was given, and returns what is to be given to Keras in place of `x`.
 
     Arrays are checked whole. Of a `tf.data.Dataset` the element specification is checked, and nothing is read ahead,
@@ -35,13 +35,14 @@ def checked(tasks: Sequence[Task], x: Any, y: Any, *, in_pipeline: bool) -> Any:
         x: inputs, or a data set that yields `(inputs, labels)` or `(inputs, labels, sample_weight)`.
         y: labels by key, or None where `x` is a data set.
         in_pipeline: whether values are checked as they are read, because the step does not.
+        whole: whether arrays are all the data, among which each task should have a label, and no single batch.
 
     Raises:
         ValueError: for labels that are no dict, keys that no task has, tasks that no label has, and labels of the
-            wrong shape, dtype or range.
+            wrong shape, dtype or range, or all missing.
     """
     if y is not None:
-        _check_arrays(tasks, y)
+        _check_arrays(tasks, y, whole=whole)
     elif isinstance(x, keras.utils.PyDataset):
         _check_arrays(tasks, _labels(x[0]))
         return _CheckedPyDataset(x, tasks) if in_pipeline else x
@@ -86,11 +87,15 @@ def check_specification(tasks: Sequence[Task], labels: Mapping[str, Any]) -> Non
 
 def validated(tasks: Sequence[Task], labels: Mapping[str, Any]) -> dict[str, Any]:
     """The labels of a batch, by key, in a graph that fails before it uses labels that are not valid."""
-    valid = tf.stack([tf.reduce_all(task.valid(values)) for task, values in _pairs(tasks, labels)])
+    valid = tf.stack([_all_valid(task, values) for task, values in _pairs(tasks, labels)])
     # The operation itself: tf.debugging.assert_* and Assert wrap it in a condition, which costs more than the check.
     check = tf.raw_ops.Assert(condition=tf.reduce_all(valid), data=[_MARK, valid], summarize=len(tasks))
     with tf.control_dependencies([check] if check is not None else []):
         return tf.nest.map_structure(tf.identity, dict(labels))
+
+
+def _all_valid(task: Task, labels: Any) -> Any:
+    return tf.reduce_all(task.valid(task.filled(labels, task.missing(labels))))
 
 
 @contextlib.contextmanager
@@ -109,12 +114,14 @@ def as_value_error(tasks: Sequence[Task]) -> Iterator[None]:
         raise wrong[0].label_error(wrong[0].valid_labels, "a batch with others") from error
 
 
-def _check_arrays(tasks: Sequence[Task], labels: Any) -> None:
+def _check_arrays(tasks: Sequence[Task], labels: Any, *, whole: bool = False) -> None:
     for task, values in _pairs(tasks, labels):
         array = np.asarray(values)
         task.check_shape(array.shape)
         task.check_dtype(array.dtype)
         task.check_labels(array)
+        if whole and array.size and np.all(task.missing(array)):
+            raise task.label_error("have one at least that is not missing", "labels that are all missing")
 
 
 def _checked_element(tasks: Sequence[Task], element: Any) -> Any:

@@ -22,6 +22,7 @@ class Partition:
     Args:
         shared: the variables from which two or more outputs can be reached, in the model's order.
         specific: the variables from which only one output can be reached, by task, in the model's order.
+        statistics: what is not trained in layers from which only one output can be reached, by task.
         tasks: for each shared variable, the tasks whose outputs can be reached from it.
         beyond: for each shared variable, whether its layer is also called in a part of one task alone.
         shares: whether the tasks share any weight, be it trainable or frozen.
@@ -30,6 +31,7 @@ class Partition:
 
     shared: list[Any]
     specific: dict[str, list[Any]]
+    statistics: dict[str, list[Any]]
     tasks: list[frozenset[str]]
     beyond: list[bool]
     shares: bool
@@ -65,11 +67,16 @@ def partition(model: keras.Model, outputs: Mapping[str, Any]) -> Partition:
             tasks.append(reached)
         elif reached:
             specific[next(iter(reached))].append(variable)
+    statistics: dict[str, list[Any]] = {task: [] for task in outputs}
+    for operation, reached in reach.items():
+        if len(reached) == 1:
+            statistics[next(iter(reached))] += getattr(operation, "non_trainable_variables", [])
     found = cut(model.input, outputs)
     beyond = {id(variable) for layer in found.beyond for variable in getattr(layer, "trainable_variables", ())}
     return Partition(
         shared=shared,
         specific=specific,
+        statistics=statistics,
         tasks=tasks,
         beyond=[id(variable) in beyond for variable in shared],
         shares=any(len(label) > 1 and getattr(operation, "weights", ()) for operation, label in reach.items()),

@@ -43,5 +43,9 @@ class TrainableModel(Protocol):
     def reset_metrics(self) -> None:
         """Sets the metrics back to where they began."""
 
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> dict[str, Any]:
-        """Updates the compiled metrics and returns the logs."""
+    @property
+    def task_metrics(self) -> Sequence[tuple[str, keras.metrics.Metric, bool]]:
+        """Tasks, metrics of theirs, and whether they count sample weights."""
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """The logs so far."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
-from keras import ops
+import tensorflow as tf
 
 from keras_mtl._checks import check_same_names
+from keras_mtl.engine._replicas import sum_over_replicas
 from keras_mtl.tasks import Task
+
+if TYPE_CHECKING:
+    from keras_mtl.engine._batch import Batch
 
 
 def by_task(values: Any, tasks: Sequence[Task]) -> dict[str, Any]:
@@ -64,38 +69,38 @@ def weights_by_task(sample_weight: Any, tasks: Sequence[Task]) -> dict[str, Any]
 
 
 class TaskLosses:
-    """The losses of a model's tasks.
+    """The losses of a model's tasks: each the mean over the labels that there are, on all replicas.
+
+    A loss whose reduction is `"sum"` or None is summed, and one of `"mean_with_sample_weight"` divided by the sum of
+    the weights.
 
     Args:
         losses: a `keras.losses.Loss` by task.
     """
 
     def __init__(self, losses: Mapping[str, keras.losses.Loss]) -> None:
-        self._losses = dict(losses)
+        self._reductions = {task: loss.reduction for task, loss in losses.items()}
+        self._sums = {task: copy.copy(loss) for task, loss in losses.items()}
+        for loss in self._sums.values():
+            loss.reduction = "sum"
 
-    def __call__(
-        self, labels: Mapping[str, Any], predictions: Mapping[str, Any], weights: Mapping[str, Any]
-    ) -> list[Any]:
-        """The loss of each task over the batch, scalars, each reduced as its `Loss` says.
+    def __call__(self, batch: Batch, predictions: Mapping[str, Any]) -> list[Any]:
+        """The replica's share of the loss of each task over the batch, scalars: 0 for a task without a label.
 
         They are not stacked: the gradient of one would then go through the heads of all.
 
         Args:
-            labels: by task, `(batch, ...)`.
+            batch: the batch of the replica.
             predictions: by task, `(batch, ...)`.
-            weights: sample weights by task, `(batch,)` or None.
         """
-        values = [
-            ops.sum(loss(labels[task], predictions[task], sample_weight=weights[task]))
-            for task, loss in self._losses.items()
-        ]
-        return [ops.cast(value, keras.config.floatx()) for value in values]
-
-    @staticmethod
-    def active(weights: Mapping[str, Any]) -> Any:
-        """How many examples count for each task, `[num_tasks]`: 1 where there are no sample weights."""
-        counts = [
-            ops.ones((), dtype="float32") if weight is None else ops.cast(ops.count_nonzero(weight), "float32")
-            for weight in weights.values()
-        ]
-        return ops.stack(counts)
+        shares = []
+        counts = tf.unstack(batch.total_counts, len(self._sums))
+        for (task, loss), count in zip(self._sums.items(), counts, strict=True):
+            share = loss(batch.labels[task], predictions[task], sample_weight=batch.weights[task])
+            reduction = self._reductions[task]
+            if reduction == "mean_with_sample_weight":
+                count = sum_over_replicas(tf.reduce_sum(batch.weights[task]))
+            if reduction not in ("sum", "none", None):
+                share = tf.math.divide_no_nan(share, tf.cast(count, share.dtype))
+            shares.append(tf.cast(share, keras.config.floatx()))
+        return shares

@@ -10,12 +10,12 @@ import keras
 import tensorflow as tf
 
 from keras_mtl.balancers import BilevelBalancer, GradientNormBalancer
-from keras_mtl.engine._batch import Batch, as_columns, batch_of
+from keras_mtl.engine._batch import Batch, as_columns, batch_of, labelled
 from keras_mtl.engine._directions import chooses_step, shared_gradients, shared_jacobian
 from keras_mtl.engine._gradients import TaskGradients, add
+from keras_mtl.engine._own_state import OwnState
 from keras_mtl.engine._replicas import num_replicas, sum_over_replicas
 from keras_mtl.engine._second_passes import look_ahead, losses_once_more, state_of
-from keras_mtl.engine._task_losses import by_task, weights_by_task
 
 if TYPE_CHECKING:
     from keras_mtl.engine._protocol import TrainableModel
@@ -32,7 +32,8 @@ def build_metrics(model: TrainableModel) -> None:
     zeros = {task.name: tf.zeros((1, *task.label_shape), task.label_dtype) for task in model.tasks}
     labels = as_columns(model, zeros)
     with model.distribute_strategy.scope():
-        model.compute_metrics(None, labels, predictions, None)
+        for task, metric, _ in model.task_metrics:
+            metric.update_state(labels[task], predictions[task])
         model.reset_metrics()
 
 
@@ -43,7 +44,7 @@ def train_step(model: TrainableModel, data: Any) -> dict[str, Any]:
     balancer: Any = model.gradient_balancer
     if not chooses_step(balancer):
         return _update(model, batch, second)
-    due = balancer.is_due(_active(model, batch))
+    due = balancer.is_due(batch.active)
     return tf.cond(
         due, lambda: _update(model, batch, second, due=True), lambda: _update(model, batch, second, due=False)
     )
@@ -61,6 +62,7 @@ def _update(model: TrainableModel, batch: Batch, second: Any, *, due: bool | Non
     balancer = model.loss_balancer
     is_bilevel = isinstance(balancer, BilevelBalancer)
     before = state_of(model) if is_bilevel or balancer.needs_after_step else []
+    own_state = OwnState(model)
     separately = model.gradient_balancer is not None or isinstance(balancer, GradientNormBalancer)
     with tf.GradientTape(persistent=separately or is_bilevel) as tape:
         found = _forward(model, batch, in_parts=separately)
@@ -78,6 +80,7 @@ def _update(model: TrainableModel, batch: Batch, second: Any, *, due: bool | Non
     else:
         gradients = tape.gradient(total, variables)
     model.optimizer.apply(gradients, variables)
+    own_state.put_back(found.active)
     if balancer.needs_after_step:
         balancer.after_step(losses_once_more(model, batch, before), found.active)
     return _logs(model, batch, found, _shown_total(model, found, weights))
@@ -122,8 +125,7 @@ def _forward(model: TrainableModel, batch: Batch, *, in_parts: bool) -> _Forward
         predictions, features, copies = model.partition.split(batch.x, training=True)
     else:
         predictions, features, copies = model(batch.x, training=True), [], []
-    shares = model.task_losses(batch.labels, predictions, batch.weights)
-    active = _active(model, batch)
+    shares, active = model.task_losses(batch, predictions), batch.active
     return _Forward(
         predictions=predictions,
         shares=shares,
@@ -195,20 +197,14 @@ def test_step(model: TrainableModel, data: Any) -> dict[str, Any]:
     """The logs so far after one batch of one replica: losses weighted by the tasks' own weights."""
     batch = batch_of(model, data)
     predictions = model(batch.x, training=False)
-    shares = model.task_losses(batch.labels, predictions, batch.weights)
-    found = _Forward(predictions, shares, None, _active(model, batch), None, [], [])
+    shares = model.task_losses(batch, predictions)
+    found = _Forward(predictions, shares, None, batch.active, None, [], [])
     return _logs(model, batch, found, plain_total(model, shares))
-
-
-def _active(model: TrainableModel, batch: Batch) -> Any:
-    """Whether each task has a label in the batch, on any replica, booleans `[num_tasks]`."""
-    return sum_over_replicas(model.task_losses.active(batch.weights)) > 0
 
 
 def losses_by_label(model: TrainableModel, y: Any, predictions: Any, sample_weight: Any) -> Any:
     """The tasks' losses, scalars, from labels and sample weights as the data bring them."""
-    labels = as_columns(model, by_task(y, model.tasks))
-    return model.task_losses(labels, predictions, weights_by_task(sample_weight, model.tasks))
+    return model.task_losses(labelled(model, None, y, sample_weight), predictions)
 
 
 def plain_total(model: TrainableModel, losses: Any) -> Any:
@@ -227,14 +223,22 @@ def _rest(model: TrainableModel, *added: Any) -> Any:
 
 
 def _logs(model: TrainableModel, batch: Batch, found: _Forward, total: Any) -> dict[str, Any]:
-    batch_size = tf.shape(next(part for part in keras.tree.flatten(batch.x) if part is not None))[0]
+    """Updates the metrics, and gives their results.
+
+    What a replica holds of a mean over the whole batch is so scaled that the trackers, which add up what the replicas
+    say, come to that mean.
+    """
     # Keras' own tracker of the total loss is the first of the model's metrics.
     tracker = next(metric for metric in model.metrics if metric.name == "loss")
-    tracker.update_state(total * num_replicas(), sample_weight=batch_size)
-    # A batch without a label of a task says nothing about its loss.
-    counts = tf.unstack(tf.cast(found.active, "int32") * batch_size, len(found.shares))
-    for tracker, share, count in zip(model.task_loss_trackers, found.shares, counts, strict=True):
-        tracker.update_state(share * num_replicas(), sample_weight=count)
-    some_weights = any(weight is not None for weight in batch.weights.values())
-    weights = batch.weights if some_weights else None
-    return model.compute_metrics(batch.x, batch.labels, found.predictions, sample_weight=weights)
+    tracker.update_state(_on_replica(total, batch.total_size, batch.size), sample_weight=batch.size)
+    counts = zip(tf.unstack(batch.total_counts), tf.unstack(batch.counts), strict=True)
+    for tracker, share, (everywhere, here) in zip(model.task_loss_trackers, found.shares, counts, strict=True):
+        tracker.update_state(_on_replica(share, everywhere, here), sample_weight=here)
+    for task, metric, is_weighted in model.task_metrics:
+        weights = batch.weights if is_weighted else batch.present
+        metric.update_state(batch.labels[task], found.predictions[task], sample_weight=weights[task])
+    return model.get_metrics_result()
+
+
+def _on_replica(share: Any, everywhere: Any, here: Any) -> Any:
+    return tf.math.divide_no_nan(share * tf.cast(everywhere, share.dtype), tf.cast(here, share.dtype))

@@ -53,9 +53,13 @@ def losses_by_task(given: Mapping[str, Any] | None, tasks: Sequence[Task]) -> di
     return losses
 
 
-def metrics_by_task(given: Mapping[str, Any] | None, tasks: Sequence[Task]) -> dict[str, Any]:
-    """The metrics of each task: its own, or what `compile` was given in their place."""
-    return {**{task.name: task.metrics for task in tasks}, **_by_task(given, tasks, "metrics")}
+def metrics_by_task(given: Mapping[str, Any] | None, tasks: Sequence[Task], parameter: str) -> dict[str, list[Any]]:
+    """The metrics of each task that `compile` was given."""
+    kinds = {task.name: task for task in tasks}
+    return {
+        name: [kinds[name].metric(one) for one in (found if isinstance(found, (list, tuple)) else [found])]
+        for name, found in _by_task(given, tasks, parameter).items()
+    }
 
 
 def _by_task(values: Mapping[str, Any] | None, tasks: Sequence[Task], parameter: str) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from keras_mtl.balancers import BilevelBalancer
 from keras_mtl.model._epoch_end import EpochEnd
 
 
-def check_labels(model: Any, x: Any, y: Any) -> Any:
-    """Checks the labels, and returns what is to be given to Keras as `x`."""
-    return engine.checked(model.tasks, x, y, in_pipeline=not engine.checks_in_step(model))
+def check_labels(model: Any, x: Any, y: Any, *, whole: bool = True) -> Any:
+    """Checks the labels, and returns what is to be given to Keras as `x`. A batch is not the `whole` of the data."""
+    return engine.checked(model.tasks, x, y, in_pipeline=not engine.checks_in_step(model), whole=whole)
 
 
 def prepare_for_fit(model: Any, arguments: dict[str, Any], balancing_data: Any) -> None:

@@ -73,6 +73,7 @@ class MultiTaskModel(keras.Model):
         # A tracked list, emptied and filled by `compile`: an attribute that is set anew would leave the variables of
         # the balancer before among the model's.
         self._balancers: list[Any] = []
+        self._metrics_of_tasks: list[keras.metrics.Metric] = []
 
     def compile(  # noqa: A003
         self,
@@ -80,6 +81,7 @@ class MultiTaskModel(keras.Model):
         balancer: Any = "equal",
         loss: Mapping[str, Any] | None = None,
         metrics: Mapping[str, Any] | None = None,
+        weighted_metrics: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         """Configures the model for training.
@@ -89,8 +91,9 @@ class MultiTaskModel(keras.Model):
             balancer: a name of `balancers.names()`, an instance, a config, or a list of a loss balancer followed by a
                 gradient balancer. Defaults to `"equal"`.
             loss: losses by task, in place of the tasks' own.
-            metrics: lists of metrics by task, in place of the tasks' own.
-            **kwargs: `weighted_metrics`, `run_eagerly`, `steps_per_execution`, `jit_compile` and `auto_scale_loss`, as
+            metrics: lists of metrics by task, in place of the tasks' own. They leave out missing labels, and no more.
+            weighted_metrics: lists of metrics by task that count sample weights, beside the others.
+            **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile` and `auto_scale_loss`, as
                 in `keras.Model.compile`.
 
         Raises:
@@ -108,7 +111,11 @@ class MultiTaskModel(keras.Model):
                 f"balancer=balancers.Fixed(...). Received: loss_weights={kwargs['loss_weights']!r}"
             )
         losses = losses_by_task(loss, self.tasks)
-        all_metrics = metrics_by_task(metrics, self.tasks)
+        plain = {
+            **{task.name: task.metrics for task in self.tasks},
+            **metrics_by_task(metrics, self.tasks, "metrics"),
+        }
+        weighted = metrics_by_task(weighted_metrics, self.tasks, "weighted_metrics")
         loss_balancer, gradient_balancer = get_pair(balancer)
         found = [part for part in (loss_balancer, gradient_balancer) if part is not None]
         for part in found:
@@ -127,16 +134,22 @@ class MultiTaskModel(keras.Model):
                 check_sharing(parts, part)
             names, weights = [task.name for task in self.tasks], [task.weight for task in self.tasks]
             bind_pair(loss_balancer, gradient_balancer, names, weights, list(losses.values()), parts.num_gradients)
-            super().compile(optimizer=optimizer, loss=None, metrics=all_metrics, **kwargs)
+            super().compile(optimizer=optimizer, loss=None, **kwargs)
             self._balancers.clear()
             self._balancers.extend(found)
-            self.optimizer.build(self.trainable_variables)
+            rows = [(task, one, kind is weighted) for kind in (plain, weighted) for task in kind for one in kind[task]]
+            self._metrics_of_tasks.clear()
+            self._metrics_of_tasks.extend(metric for _, metric, _ in rows)
+            engine.build_optimizer(self.optimizer, self.trainable_variables)
         # Proxies, which Keras does not track: what is in them is tracked elsewhere.
         self._partition = MappingProxyType({"partition": parts})
+        self._metric_rows = MappingProxyType({"rows": rows})
         self.loss = losses
         self.task_losses = engine.TaskLosses(losses)
         engine.build_metrics(self)
-        self._compile_arguments = MappingProxyType({"loss": loss, "metrics": metrics, **kwargs})
+        self._compile_arguments = MappingProxyType(
+            {"loss": loss, "metrics": metrics, "weighted_metrics": weighted_metrics, **kwargs}
+        )
 
     @property
     def loss_balancer(self) -> LossBalancer:
@@ -205,12 +218,12 @@ class MultiTaskModel(keras.Model):
                 f"The balancer `{type(self.loss_balancer).__name__}` needs a second stream of data in each step, which "
                 "`train_on_batch` has no place for. Use `fit` with `balancing_data`."
             )
-        check_labels(self, x, y)
+        check_labels(self, x, y, whole=False)
         return super().train_on_batch(x, y, *args, **kwargs)
 
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluates one batch: `keras.Model.test_on_batch`, with the labels checked first."""
-        check_labels(self, x, y)
+        check_labels(self, x, y, whole=False)
         return super().test_on_batch(x, y, *args, **kwargs)
 
     def train_step(self, data: Any) -> dict[str, Any]:
@@ -228,14 +241,20 @@ class MultiTaskModel(keras.Model):
         del x, training
         return engine.plain_total(self, engine.losses_by_label(self, y, y_pred, sample_weight))
 
+    @property
+    def task_metrics(self) -> list[tuple[str, keras.metrics.Metric, bool]]:
+        """The metrics of the tasks: the task, the metric, and whether it counts sample weights."""
+        return self._metric_rows["rows"] if self.compiled else []
+
     def get_metrics_result(self) -> dict[str, Any]:
-        """The logs so far. The metrics of an only task bear its name too, which Keras leaves out."""
-        logs = super().get_metrics_result()
-        if len(self.tasks) > 1:
-            return logs
-        (task,) = self.tasks
-        own = {"loss", f"{task.name}_loss"}
-        return {name if name in own else f"{task.name}_{name}": value for name, value in logs.items()}
+        """The logs so far: the metrics of tasks bear the names of these."""
+        task_of = {id(metric): task for task, metric, _ in self.task_metrics}
+        logs = {}
+        for metric in self.metrics:
+            result, task = metric.result(), task_of.get(id(metric))
+            found = result if isinstance(result, dict) else {metric.name: result}
+            logs.update({name if task is None else f"{task}_{name}": value for name, value in found.items()})
+        return logs
 
     def save_own_variables(self, store: Any) -> None:
         """Saves the states of the random generators, of dropout say, which Keras leaves out."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import abc
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_mtl import heads
 from keras_mtl._checks import check_integers, check_name, check_number
@@ -50,6 +51,12 @@ class Task(abc.ABC):
     label_shape: tuple[int, ...] = ()
     #: The dtype that labels usually have.
     label_dtype: str = "float32"
+    #: What `"accuracy"` means for the task, or None.
+    accuracy_class: type[keras.metrics.Metric] | None = None
+    #: The label that stands for a missing one, beside NaN; None if there is none.
+    missing_label: int | None = None
+    #: How many axes of a label, after that of the batch, hold labels of their own, each of which may be missing.
+    num_label_axes: int = 0
 
     def __init__(
         self,
@@ -77,7 +84,12 @@ class Task(abc.ABC):
             )
         if not isinstance(metrics, (list, tuple)):
             raise ValueError(f"Parameter `metrics` should be a list. Received: metrics={metrics!r}")
-        self._metrics = [_metric(metric) for metric in metrics]
+        if not all(isinstance(one, (str, Mapping, keras.metrics.Metric)) for one in metrics):
+            raise ValueError(
+                "Parameter `metrics` should hold `keras.metrics.Metric`s, names of their classes or configs. Received: "
+                f"metrics={metrics!r}"
+            )
+        self._metrics = [self.metric(metric) for metric in metrics]
         names = [metric.name for metric in self.metrics]
         if len(set(names)) < len(names):
             raise ValueError(
@@ -91,7 +103,10 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def valid(self, labels: Any) -> Any:
-        """Which labels the task admits: booleans of the shape of `labels`, an array or tensor `(batch, ...)`."""
+        """Which labels the task admits: booleans of the shape of `labels`, an array or tensor `(batch, ...)`.
+
+        What it says of labels that are missing does not count.
+        """
 
     @property
     @abc.abstractmethod
@@ -101,6 +116,63 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def check_dtype(self, dtype: np.dtype) -> None:
         """Raises a `ValueError` if labels of this dtype cannot be the task's."""
+
+    def metric(self, identifier: Any) -> keras.metrics.Metric:
+        """A metric for the task from an instance, the name of a class, a config or a function.
+
+        Args:
+            identifier: as anywhere in Keras. `"accuracy"` is the accuracy that fits the task's labels.
+
+        Raises:
+            ValueError: if there is no such metric, or the task knows no accuracy.
+        """
+        if isinstance(identifier, str) and identifier in ("accuracy", "acc"):
+            if self.accuracy_class is None:
+                raise ValueError(f"The task {self.name!r} ({type(self).__name__}) has no accuracy. Name another one.")
+            return self.accuracy_class(name=identifier)
+        metric = keras.metrics.get(identifier)
+        if isinstance(identifier, str) and isinstance(metric, keras.metrics.Metric):
+            # Keras numbers the metrics of a process, `precision_1`, and the keys of the logs with them.
+            is_alias = identifier.islower()  # "mse"
+            name = identifier if is_alias else re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(metric).__name__).lower()
+            return type(metric).from_config({**metric.get_config(), "name": name})
+        if callable(metric) and not isinstance(metric, keras.metrics.Metric):
+            name = identifier if isinstance(identifier, str) else getattr(metric, "__name__", "metric")
+            return keras.metrics.MeanMetricWrapper(metric, name=name)
+        if not isinstance(metric, keras.metrics.Metric):
+            raise ValueError(
+                f"A metric should be a `keras.metrics.Metric`, the name of a class, a config or a function. Received: "
+                f"{identifier!r}"
+            )
+        return metric
+
+    def missing(self, labels: Any) -> Any:
+        """Which labels are missing: NaN, and -1 where labels are classes.
+
+        Args:
+            labels: an array or tensor `(batch, ...)`.
+
+        Returns:
+            Booleans `(batch,)`: where a label is of several numbers, it is missing if one of them is. For tasks that
+            predict something for each place, `(batch, ...)` over the places.
+        """
+        dtype = keras.backend.standardize_dtype(labels.dtype)
+        absent = ops.isnan(labels) if "float" in dtype else ops.zeros_like(labels, dtype="bool")
+        if self.missing_label is not None and not dtype.startswith(("uint", "bool")):
+            absent = ops.logical_or(absent, ops.equal(labels, self.missing_label))
+        within = tuple(range(1 + self.num_label_axes, len(labels.shape)))
+        return ops.any(absent, axis=within) if within else absent
+
+    def filled(self, labels: Any, missing: Any) -> Any:
+        """The labels with a valid one, 0, in the place of those that are missing: a NaN would spoil all gradients.
+
+        Args:
+            labels: a tensor `(batch, ...)`.
+            missing: what `missing` said of it.
+        """
+        rank = len(labels.shape) - len(missing.shape)
+        missing = ops.reshape(missing, (*ops.shape(missing), *[1] * rank))
+        return ops.where(missing, ops.zeros((), dtype=labels.dtype), labels)
 
     @property
     def loss(self) -> keras.losses.Loss:
@@ -134,7 +206,8 @@ class Task(abc.ABC):
 
     def check_labels(self, values: np.ndarray) -> None:
         """Raises a `ValueError` if labels `(batch, ...)` have values that the task does not admit."""
-        wrong = values[~np.asarray(self.valid(values))]
+        present = ~np.asarray(self.missing(values))
+        wrong = values[present][~np.asarray(self.valid(values[present]))]
         if wrong.size:
             some = ", ".join(str(value) for value in np.unique(wrong)[:10])
             raise self.label_error(self.valid_labels, f"{some} ({wrong.size} of {values.size} labels)")
@@ -165,20 +238,6 @@ class Task(abc.ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
-
-
-def _metric(identifier: Any) -> keras.metrics.Metric:
-    metric = keras.metrics.get(identifier)
-    if isinstance(identifier, str) and isinstance(metric, keras.metrics.Metric):
-        # Keras numbers the metrics of a process, `precision_1`, and the keys of the logs with them.
-        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(metric).__name__).lower()
-        metric = type(metric).from_config({**metric.get_config(), "name": name})
-    if not isinstance(metric, keras.metrics.Metric):
-        raise ValueError(
-            f"Parameter `metrics` should hold `keras.metrics.Metric`s, names of their classes or configs. "
-            f"Received: {identifier!r}"
-        )
-    return metric
 
 
 def _fits(received: tuple[int | None, ...], expected: tuple[int, ...]) -> bool:

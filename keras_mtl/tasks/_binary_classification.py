@@ -36,6 +36,8 @@ class BinaryClassification(Task):
     primary_metric_class = keras.metrics.AUC
     primary_metric = "auc"
     higher_is_better = True
+    missing_label = -1
+    accuracy_class = keras.metrics.BinaryAccuracy
     activation = "sigmoid"
     num_outputs = 1
 

@@ -38,6 +38,8 @@ class Classification(Task):
     primary_metric_class = keras.metrics.SparseCategoricalAccuracy
     primary_metric = "accuracy"
     higher_is_better = True
+    missing_label = -1
+    accuracy_class = keras.metrics.SparseCategoricalAccuracy
     activation = "softmax"
     label_dtype = "int32"
 

@@ -67,7 +67,7 @@ class TestLabels:
         task.check_labels(np.arange(10, dtype="uint8")[:, None])
 
     @pytest.mark.parametrize(
-        "labels, shown", [([0, 10], "10 (1 of 2"), ([[-1], [9]], "-1 (1 of 2"), ([12, -1, 12, 3], "-1, 12 (3 of 4")]
+        "labels, shown", [([0, 10], "10 (1 of 2"), ([[-2], [9]], "-2 (1 of 2"), ([12, -2, 12, 3], "-2, 12 (3 of 4")]
     )
     def test_indices_out_of_range_are_shown(self, task, labels, shown):
         with pytest.raises(ValueError) as caught:

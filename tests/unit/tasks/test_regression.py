@@ -69,7 +69,7 @@ class TestLabels:
 
     @pytest.mark.parametrize(
         "labels, shown",
-        [([1.0, np.nan], "nan (1 of 2"), ([[np.inf, 0.0], [-np.inf, np.nan]], "-inf, inf, nan (3 of 4")],
+        [([1.0, np.inf], "inf (1 of 2"), ([[np.inf, 0.0], [-np.inf, 1.0]], "-inf, inf (2 of 4")],
     )
     def test_what_is_not_finite_is_shown(self, labels, shown):
         with pytest.raises(ValueError) as caught:

@@ -311,7 +311,7 @@ class TestLabels:
             assert np.asarray(valid).dtype == bool
             assert np.asarray(valid).shape == labels.shape
             assert np.all(valid)
-        refused = labels - 1 if labels.dtype.kind == "i" else labels * np.nan
+        refused = labels - 9 if labels.dtype.kind == "i" else np.full_like(labels, np.inf)
         for valid in (task.valid(refused), tf.function(task.valid)(tf.constant(refused))):
             np.testing.assert_array_equal(valid, (refused >= 0) & np.isfinite(refused))
 
