@@ -57,13 +57,13 @@ def chooses_step(balancer: Any) -> bool:
     can be reduced, and no state be set, within a condition.
     """
     exact = balancer is not None and balancer.gradients == "shared" and not balancer.needs_jacobian
-    return exact and balancer.needs_gramian and balancer.update_every > 1 and num_replicas() == 1
+    return exact and balancer.needs_gramian and balancer.update_every > 1 and not tf.distribute.has_strategy()
 
 
 def shared_jacobian(gradients: TaskGradients, dtype: str) -> Any:
     """The tasks' gradients of all shared variables, over all replicas, `[num_tasks, num_parameters]`."""
     blocks = [tf.zeros((gradients.num_tasks, 0), dtype)]
-    for variable, (tasks, matrix) in zip(gradients.parts.shared, over_replicas(gradients.shared_rows()), strict=True):
+    for variable, (tasks, matrix) in zip(gradients.parts.shared, over_replicas(gradients.shared_rows), strict=True):
         if matrix is None:
             blocks.append(tf.zeros((gradients.num_tasks, _size(variable)), dtype))
             continue
@@ -116,7 +116,7 @@ def _by_jacobian(gradients: TaskGradients, loss_weights: Any, balancer: Any, act
 
 
 def _by_gramian(gradients: TaskGradients, loss_weights: Any, balancer: Any, active: Any) -> list[Any]:
-    rows = over_replicas(gradients.shared_rows())
+    rows = over_replicas(gradients.shared_rows)
     weights = balancer.weigh(_gramian(rows, gradients, loss_weights), active)
     return _weighted(rows, loss_weights * weights, gradients)
 
@@ -163,7 +163,7 @@ def _when_due(gradients: TaskGradients, loss_weights: Any, balancer: Any, active
     structure: list[tuple[list[int], Any, Any]] = []  # for each shared variable: tasks, shape and dtype of its rows
 
     def computed() -> list[Any]:
-        rows = gradients.shared_rows()
+        rows = gradients.shared_rows
         structure[:] = [(tasks, None if m is None else m.shape, None if m is None else m.dtype) for tasks, m in rows]
         return [matrix for _, matrix in rows if matrix is not None]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -87,6 +88,7 @@ class TaskGradients:
             rows.append(tf.concat([flat(tf.cast(tf.zeros_like(f) if g is None else g, dtype)) for f, g in filled], 0))
         return tf.stack(rows)
 
+    @functools.cached_property
     def shared_rows(self) -> list[tuple[list[int], Any]]:
         """For each shared variable, the tasks that reach it, and the replica's gradients of them `[tasks, size]`."""
         rows: list[list[tuple[int, Any]]] = [[] for _ in self.parts.shared]

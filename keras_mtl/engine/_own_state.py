@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from keras_mtl.engine._replicas import num_replicas
-
 if TYPE_CHECKING:
     from keras_mtl.engine._protocol import TrainableModel
 
@@ -75,7 +73,7 @@ class OwnState:
                 variable.assign(tf.where(active[index], tf.convert_to_tensor(variable), before))
             return tf.zeros(())
 
-        if num_replicas() == 1:  # under a strategy nothing is assigned within a condition
+        if not tf.distribute.has_strategy():  # under one nothing is assigned within a condition
             tf.cond(tf.reduce_all(active), lambda: tf.zeros(()), chosen)
         else:
             chosen()

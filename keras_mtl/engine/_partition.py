@@ -94,6 +94,17 @@ def check_shared(parts: Partition, balancer: str) -> None:
         )
 
 
+def check_unchanged(parts: Partition, variables: Sequence[Any]) -> None:
+    """Raises a `ValueError` if the trainable variables are not those that were sorted."""
+    known = {id(variable) for variable in [*parts.shared, *itertools.chain(*parts.specific.values())]}
+    changed = known ^ {id(variable) for variable in variables}
+    if changed:
+        raise ValueError(
+            "What is trainable in the model has changed since it was compiled. Received: "
+            f"{len(changed)} variables that were frozen or released. Call `compile` again."
+        )
+
+
 def check_features(parts: Partition, balancer: str, *, pairs: bool) -> None:
     """Raises a `ValueError` if gradients of features do not show what the tasks share.
 
@@ -133,14 +144,21 @@ def _reach(tensors: Sequence[Any], labels: Sequence[frozenset[str]]) -> dict[Any
             inner = _reach([inner_output], [label])
             for inner_operation, inner_label in inner.items():
                 reach[inner_operation] |= inner_label
-            inputs = [
-                outer
-                for outer, inner_input in zip(inputs, operation.inputs, strict=True)
-                if node_of(inner_input).operation in inner
-            ]
+            inputs = _read_by(inner, operation, node)
             del reach[operation]
         waiting.extend((source, label) for source in inputs)
     return reach
+
+
+def _read_by(inner: Mapping[Any, Any], model: keras.Model, node: Any) -> list[Any]:
+    """The tensors of a call of a nested model that lead to operations within it."""
+    given = node.arguments.args[0]
+    try:
+        keras.tree.assert_same_structure(given, model.input)
+    except (TypeError, ValueError):  # Keras matches them by name: rather too many than one too few
+        return node.input_tensors
+    pairs = zip(keras.tree.flatten(given), keras.tree.flatten(model.input), strict=True)
+    return [outer for outer, inner_input in pairs if node_of(inner_input).operation in inner]
 
 
 def _variables(reach: Mapping[Any, frozenset[str]]) -> dict[int, frozenset[str]]:

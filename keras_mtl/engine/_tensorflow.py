@@ -14,6 +14,7 @@ from keras_mtl.engine._batch import Batch, as_columns, batch_of, labelled
 from keras_mtl.engine._directions import chooses_step, shared_gradients, shared_jacobian
 from keras_mtl.engine._gradients import TaskGradients, add
 from keras_mtl.engine._own_state import OwnState
+from keras_mtl.engine._partition import check_unchanged
 from keras_mtl.engine._replicas import num_replicas, sum_over_replicas
 from keras_mtl.engine._second_passes import look_ahead, losses_once_more, state_of
 
@@ -125,13 +126,15 @@ def _forward(model: TrainableModel, batch: Batch, *, in_parts: bool) -> _Forward
         predictions, features, copies = model.partition.split(batch.x, training=True)
     else:
         predictions, features, copies = model(batch.x, training=True), [], []
+    # Before anything is reduced: the replicas take turns there, and would overwrite what the layers have added.
+    added = list(model.losses)
     shares, active = model.task_losses(batch, predictions), batch.active
     return _Forward(
         predictions=predictions,
         shares=shares,
         losses=sum_over_replicas(tf.stop_gradient(tf.stack(shares))),
         active=active,
-        rest=_rest(model, model.loss_balancer.regularization(active)),
+        rest=_rest([*added, model.loss_balancer.regularization(active)]),
         features=features,
         copies=copies,
     )
@@ -146,6 +149,8 @@ def _gradients_by_task(
     what belongs to no task is added once.
     """
     parts, balancer = model.partition, model.loss_balancer
+    learnt_by = {id(variable) for part in (balancer, model.gradient_balancer) if part for variable in part.variables}
+    check_unchanged(parts, [variable for variable in model.trainable_variables if id(variable) not in learnt_by])
     names = [task.name for task in model.tasks]
     by_task = TaskGradients(
         tape, scaled.shares, found.features, found.copies, scale=scaled.scale, tasks=names, parts=parts
@@ -213,12 +218,12 @@ def plain_total(model: TrainableModel, losses: Any) -> Any:
     weights = tf.cast(model.loss_balancer.preference(len(model.tasks)), losses.dtype)
     if model.gradient_balancer is not None:  # the tasks' weights are the preference of one of the two
         weights *= tf.cast(model.gradient_balancer.preference(len(model.tasks)), losses.dtype)
-    return tf.reduce_sum(losses * weights) + _rest(model)
+    return tf.reduce_sum(losses * weights) + _rest(model.losses)
 
 
-def _rest(model: TrainableModel, *added: Any) -> Any:
-    """What belongs to no task, the model's regularization and `added`: a replica's share of it, a scalar."""
-    terms = [tf.cast(tf.reduce_sum(term), keras.config.floatx()) for term in (*added, *model.losses)]
+def _rest(added: Sequence[Any]) -> Any:
+    """What belongs to no task: a replica's share of it, a scalar."""
+    terms = [tf.cast(tf.reduce_sum(term), keras.config.floatx()) for term in added]
     return tf.add_n(terms) / num_replicas() if terms else tf.zeros((), keras.config.floatx())
 
 

@@ -30,6 +30,17 @@ def check_outputs(outputs: Any, tasks: Sequence[Task]) -> None:
             )
 
 
+def check_call(model: keras.Model, kind: type[keras.Model], balancer: Balancer) -> None:
+    """Raises a `ValueError` if a step would not run what the model's own `call` says."""
+    in_parts = getattr(balancer, "gradients", None) is not None
+    if in_parts and type(model).call is not kind.call:
+        raise ValueError(
+            f"The balancer `{type(balancer).__name__}` runs the graph of the model in two parts, and not its `call`. "
+            f"Received: a {type(model).__name__} with a `call` of its own. Put what it does into layers of the graph, "
+            "or use a balancer of losses alone."
+        )
+
+
 def check_sharing(parts: engine.Partition, balancer: Balancer) -> None:
     """Raises a `ValueError` if a balancer that looks at gradients of shared parameters would see none."""
     name, kind = type(balancer).__name__, getattr(balancer, "gradients", None)

@@ -32,6 +32,9 @@ def prepare_for_fit(model: Any, arguments: dict[str, Any], balancing_data: Any) 
     validation = arguments.get("validation_data")
     if isinstance(validation, (tuple, list)):
         check_labels(model, *validation[:2])
+        if len(validation) == 3:
+            weights = engine.complete_weights(model.tasks, validation[1], validation[2])
+            arguments["validation_data"] = (*validation[:2], weights)
     elif validation is not None:
         arguments["validation_data"] = check_labels(model, validation, None)
     _add_weights(model, arguments)
@@ -51,7 +54,14 @@ def _add_weights(model: Any, arguments: dict[str, Any]) -> None:
         arguments["x"], arguments["sample_weight"] = engine.with_class_weights(
             model.tasks, class_weight, arguments["x"], y, sample_weight
         )
-    elif y is not None and sample_weight is not None:
+    else:
+        complete_weights(model, arguments)
+
+
+def complete_weights(model: Any, arguments: dict[str, Any]) -> None:
+    """Sample weights for all labels, where some are given: Keras insists on all or none."""
+    y, sample_weight = arguments["y"], arguments.get("sample_weight")
+    if y is not None and sample_weight is not None:
         arguments["sample_weight"] = engine.complete_weights(model.tasks, y, sample_weight)
 
 

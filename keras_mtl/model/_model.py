@@ -20,8 +20,8 @@ from keras_mtl.balancers import (
     bind_pair,
     get_pair,
 )
-from keras_mtl.model._arguments import check_outputs, check_sharing, losses_by_task, metrics_by_task
-from keras_mtl.model._fit import check_labels, prepare_for_fit
+from keras_mtl.model._arguments import check_call, check_outputs, check_sharing, losses_by_task, metrics_by_task
+from keras_mtl.model._fit import check_labels, complete_weights, prepare_for_fit
 
 _RANDOM = "random_state_"
 
@@ -132,6 +132,7 @@ class MultiTaskModel(keras.Model):
             parts = engine.partition(self, self.output)
             for part in found:
                 check_sharing(parts, part)
+                check_call(self, MultiTaskModel, part)
             names, weights = [task.name for task in self.tasks], [task.weight for task in self.tasks]
             bind_pair(loss_balancer, gradient_balancer, names, weights, list(losses.values()), parts.num_gradients)
             super().compile(optimizer=optimizer, loss=None, **kwargs)
@@ -208,6 +209,9 @@ class MultiTaskModel(keras.Model):
         # data would be checked again, which tests/unit/model/test_model.py would notice.
         if not kwargs.get("_use_cached_eval_dataset"):
             x = check_labels(self, x, y)
+            bound = inspect.signature(super().evaluate).bind(x, y, *args, **kwargs)
+            complete_weights(self, bound.arguments)
+            args, kwargs = bound.args[2:], bound.kwargs
         with engine.as_value_error(self.tasks):
             return super().evaluate(x, y, *args, **kwargs)
 
@@ -217,6 +221,11 @@ class MultiTaskModel(keras.Model):
             raise ValueError(
                 f"The balancer `{type(self.loss_balancer).__name__}` needs a second stream of data in each step, which "
                 "`train_on_batch` has no place for. Use `fit` with `balancing_data`."
+            )
+        if kwargs.get("class_weight") is not None:
+            raise ValueError(
+                "Parameter `class_weight` goes with `fit`. Received: class_weight in `train_on_batch`. Give "
+                "`sample_weight` here."
             )
         check_labels(self, x, y, whole=False)
         return super().train_on_batch(x, y, *args, **kwargs)
