@@ -163,6 +163,12 @@ class MultiTaskModel(keras.Model):
         return self._balancers[1] if len(self._balancers) > 1 else None
 
     @property
+    def losses(self) -> list[Any]:
+        """Losses beside those of the tasks: Keras' own, and what a layer with a method `loss_of(model)` finds in it."""
+        found = [layer.loss_of(self) for layer in self.layers if hasattr(layer, "loss_of")]
+        return [*super().losses, *found]
+
+    @property
     def partition(self) -> engine.Partition:
         """Which trainable variables are shared, and which belong to one task: read off the graph, by `compile` last."""
         return self._partition["partition"] if self.compiled else engine.partition(self, self.output)

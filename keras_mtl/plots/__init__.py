@@ -1,5 +1,6 @@
-"""Plots: they take a report and return Matplotlib `Axes`. They need the extra `plots`."""
+"""Plots: they take a report, or what `sharing.describe` returns, and give Matplotlib `Axes`. They need the extra `plots`."""
 
 from keras_mtl.plots._learning_curve import learning_curve
+from keras_mtl.plots._sharing import branching, expert_use, stitches
 
-__all__ = ["learning_curve"]
+__all__ = ["branching", "expert_use", "learning_curve", "stitches"]

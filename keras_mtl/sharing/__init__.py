@@ -1,14 +1,29 @@
 """Sharing architectures: how features flow from the backbone to the tasks.
 
 >>> from keras_mtl import sharing
->>> sharing.names()
-['hard']
+>>> "hard" in sharing.names()
+True
 """
 
 from typing import Any
 
 from keras_mtl.sharing._base import Sharing, registry
+from keras_mtl.sharing._cascade import Cascade
+from keras_mtl.sharing._cgc import CGC
+from keras_mtl.sharing._cooperative import Cooperative
+from keras_mtl.sharing._cross_stitch import CrossStitch
+from keras_mtl.sharing._dselect_k import DSelectK
+from keras_mtl.sharing._esmm import ESMM
+from keras_mtl.sharing._experts import Experts
 from keras_mtl.sharing._hard import Hard
+from keras_mtl.sharing._independent import Independent
+from keras_mtl.sharing._learning_to_branch import LearningToBranch
+from keras_mtl.sharing._mmoe import MMoE
+from keras_mtl.sharing._mtan import MTAN
+from keras_mtl.sharing._nddr import NDDR
+from keras_mtl.sharing._ple import PLE
+from keras_mtl.sharing._prune import prune
+from keras_mtl.sharing._soft import Soft
 from keras_mtl.sharing._trunk import Trunk, levels
 
 
@@ -35,4 +50,26 @@ def get(identifier: Any) -> Sharing:
     return registry.get(identifier)
 
 
-__all__ = ["Hard", "Sharing", "Trunk", "get", "levels", "names"]
+__all__ = [
+    "CGC",
+    "ESMM",
+    "MTAN",
+    "NDDR",
+    "PLE",
+    "Cascade",
+    "Cooperative",
+    "CrossStitch",
+    "DSelectK",
+    "Experts",
+    "Hard",
+    "Independent",
+    "LearningToBranch",
+    "MMoE",
+    "Sharing",
+    "Soft",
+    "Trunk",
+    "get",
+    "levels",
+    "names",
+    "prune",
+]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 
-from keras_mtl._checks import check_one_of
-from keras_mtl._graph import call_again, calls_between, key_of, node_of
-
-COPIES = ("copied", "own")
+from keras_mtl._graph import calls_between, key_of, node_of
+from keras_mtl.sharing._copies import copied_name, copy_calls
+from keras_mtl.tasks import Task
 
 
 class Trunk(dict[str, Any]):
@@ -34,15 +33,31 @@ class Trunk(dict[str, Any]):
         *_, last = self.values()
         return last
 
-    def copy_for(self, task: str, weights: str = "copied") -> dict[str, Any]:
+    @property
+    def prepared(self) -> list[Any]:
+        """Where the preparation of the inputs ends: symbolic tensors, which all copies read."""
+        return list(self._prepared)
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the layers with weights of which there is one in each copy, from the input on."""
+        found = {call.operation.name: call.operation for call in calls_between(self._prepared, list(self.values()))}
+        return [name for name, operation in found.items() if getattr(operation, "weights", ())]
+
+    def copy_for(self, reader: str, weights: str = "copied", inputs: Sequence[Any] | None = None) -> dict[str, Any]:
         """The levels of a copy of the backbone on the same inputs.
 
         Args:
-            task: ends the names of the copy's layers.
+            reader: who reads it, a task as a rule: ends the names of the copy's layers.
             weights: `"copied"`: those of the backbone, or `"own"`: new ones, drawn as the layers draw them.
+            inputs: what stands in place of the prepared inputs. Defaults to those.
+
+        Raises:
+            ValueError: if a layer of the backbone cannot be made from its config.
         """
-        pairs = [(tensor, tensor) for tensor in self._prepared]
-        return dict(zip(self, _copy(pairs, list(self.values()), task, weights), strict=True))
+        pairs = list(zip(self._prepared, self._prepared if inputs is None else inputs, strict=True))
+        made = copy_calls(pairs, list(self.values()), lambda name: copied_name(name, reader), weights=weights)
+        return dict(zip(self, made, strict=True))
 
     def stages(self, architecture: str) -> list[Stage]:
         """What leads from the prepared inputs to the first level, and from each level to the next.
@@ -51,7 +66,8 @@ class Trunk(dict[str, Any]):
             architecture: the name of who asks, for messages.
 
         Raises:
-            ValueError: if there is a way around a level, or one level only because the sizes of the maps are unknown.
+            ValueError: if there is a way around a level, a level before all weights, or one level only because the
+                sizes of the maps are unknown.
         """
         if len(self) == 1 and None in self.last.shape[1:]:
             raise ValueError(
@@ -60,15 +76,23 @@ class Trunk(dict[str, Any]):
                 "`build_model` an `input_shape`, or the names of layers as `features`."
             )
         found, sources = [], list(self._prepared)
+        copies: dict[str, dict[int, keras.layers.Layer]] = {}
         for name, tensor in self.items():
+            if key_of(tensor) in {key_of(source) for source in self._prepared}:
+                raise ValueError(
+                    f"The architecture `{architecture}` works between the levels of a backbone, each of which should "
+                    f"stand behind layers with weights. Received: level {name!r}, which stands before all of them. "
+                    "Leave it out of `features`."
+                )
             if not _goes_through(tensor, self.last):
-                possible = [node_of(level).operation.name for level in _bottlenecks(self.last)]
+                behind = [level for level in _bottlenecks(self.last) if _mixes(self._prepared, level)]
+                possible = [node_of(level).operation.name for level in behind]
                 raise ValueError(
                     f"The architecture `{architecture}` works between the levels of a backbone, so that all that leads "
                     f"on from a level should go through it. Received: level {name!r}, around which there is a way. "
                     f"Choose `features` of {possible}."
                 )
-            found.append(Stage(name, sources, tensor))
+            found.append(Stage(name, sources, tensor, copies))
             sources = [tensor]
         return found
 
@@ -81,36 +105,60 @@ class Stage:
         name: of the level that it ends in.
         sources: the symbolic tensors that it begins with.
         output: the tensor that it ends in.
+        copies: the copies of layers that the stages of a backbone have made, by reader: one that is called in two
+            stages has one copy for a reader, so that its weights stay tied.
     """
 
     name: str
     sources: Sequence[Any]
     output: Any
+    copies: dict[str, dict[int, keras.layers.Layer]] = field(default_factory=dict)
 
-    def copy_for(self, task: str, inputs: Sequence[Any] | None = None, weights: str = "copied") -> Any:
+    def copy_for(self, reader: str, inputs: Sequence[Any] | None = None, weights: str = "copied") -> Any:
         """The output of a copy of the stage.
 
         Args:
-            task: ends the names of the copy's layers.
+            reader: ends the names of the copy's layers.
             inputs: what stands in place of the sources. Defaults to the sources.
             weights: as in `Trunk.copy_for`.
         """
-        pairs = zip(self.sources, self.sources if inputs is None else inputs, strict=True)
-        return _copy(list(pairs), [self.output], task, weights)[0]
+        pairs = list(zip(self.sources, self.sources if inputs is None else inputs, strict=True))
+        made = self.copies.setdefault(reader, {})
+        (output,) = copy_calls(pairs, [self.output], lambda name: copied_name(name, reader), weights=weights, made=made)
+        return output
 
 
 def needs_trunk(features: Mapping[str, Any], architecture: str) -> Trunk:
-    """Returns `features` if it is a `Trunk`.
+    """Returns `features` if it is a `Trunk` of a backbone that has weights.
 
     Raises:
-        ValueError: if it is only features, of which no copy can be made.
+        ValueError: if it is only features, of which no copy can be made, or copies would be all the same.
     """
     if not isinstance(features, Trunk):
         raise ValueError(
             f"The architecture `{architecture}` copies the backbone, so it needs a `sharing.Trunk`. Received: a "
             f"{type(features).__name__} of features. Use `build_model`, or make a `Trunk` of them."
         )
+    if not features.layers:
+        raise ValueError(
+            f"The architecture `{architecture}` copies the layers of the backbone that have weights. Received: a "
+            f"backbone without any, with the levels {list(features)}. Use sharing='hard'."
+        )
     return features
+
+
+def needs_several(tasks: Sequence[Task], architecture: str) -> list[str]:
+    """Returns the names of the tasks if there are two or more.
+
+    Raises:
+        ValueError: if there is one task.
+    """
+    if len(tasks) < 2:
+        raise ValueError(
+            f"The architecture `{architecture}` connects the networks of several tasks. Received: "
+            f"{[task.name for task in tasks]}. Give two tasks or more, or use sharing='hard'."
+        )
+    return [task.name for task in tasks]
 
 
 def levels(model: keras.Model) -> dict[str, Any]:
@@ -142,7 +190,18 @@ def levels(model: keras.Model) -> dict[str, Any]:
 def _bottlenecks(output: Any) -> list[Any]:
     """The tensors through which every way to `output` goes, itself included, in their order."""
     calls = calls_between([], [output])
-    return [call.outputs[0] for call in calls if len(call.outputs) == 1 and _goes_through(call.outputs[0], output)]
+    place = {id(call): position for position, call in enumerate(calls)}
+    last_read = list(range(len(calls)))  # by the call that comes last of those that read what a call gives
+    for position, call in enumerate(calls):
+        for tensor in call.input_tensors:
+            last_read[place[id(node_of(tensor))]] = position
+    last_input = max(position for position, call in enumerate(calls) if not call.input_tensors)
+    found, furthest = [], 0  # among the calls before
+    for position, call in enumerate(calls):
+        if len(call.outputs) == 1 and furthest <= position and last_input <= position:
+            found.append(call.outputs[0])
+        furthest = max(furthest, last_read[position])
+    return found
 
 
 def _goes_through(tensor: Any, output: Any) -> bool:
@@ -153,31 +212,6 @@ def _mixes(sources: Sequence[Any], output: Any) -> bool:
     """Whether a layer between mixes channels: has a matrix among its weights, and not only scales and offsets."""
     weights = [weight for call in calls_between(sources, [output]) for weight in getattr(call.operation, "weights", ())]
     return any(len(weight.shape) > 1 for weight in weights)
-
-
-def _copy(pairs: Sequence[tuple[Any, Any]], outputs: Sequence[Any], task: str, weights: str) -> list[Any]:
-    """The same calls on other tensors, by copies of their layers."""
-    check_one_of(weights, "weights", COPIES)
-    copies: list[tuple[Any, Any]] = []
-
-    def copy_of(operation: Any) -> Any:
-        if not isinstance(operation, keras.layers.Layer):
-            return operation
-        try:
-            copy = type(operation).from_config({**operation.get_config(), "name": f"{operation.name}_{task}"})
-        except (NotImplementedError, TypeError) as error:
-            raise ValueError(
-                f"The layer {operation.name!r} of the backbone cannot be copied for task {task!r}. Received: a "
-                f"{type(operation).__name__} whose `from_config` says: {error}. Give it a `get_config`."
-            ) from error
-        copies.append((operation, copy))
-        return copy
-
-    made = call_again(pairs, outputs, copy_of)
-    for layer, copy in copies:
-        if weights == "copied" or hasattr(layer, "adapt"):
-            copy.set_weights(layer.get_weights())
-    return made
 
 
 def _prepared(outputs: Sequence[Any]) -> list[Any]:
