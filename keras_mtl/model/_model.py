@@ -22,8 +22,8 @@ from keras_mtl.balancers import (
 )
 from keras_mtl.model._arguments import check_call, check_outputs, check_sharing, losses_by_task, metrics_by_task
 from keras_mtl.model._fit import check_labels, complete_weights, prepare_for_fit
-
-_RANDOM = "random_state_"
+from keras_mtl.model._logs import logs_of
+from keras_mtl.model._random_state import load_random_states, save_random_states
 
 
 @serializable
@@ -263,32 +263,22 @@ class MultiTaskModel(keras.Model):
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The logs so far: the metrics of tasks bear the names of these."""
-        task_of = {id(metric): task for task, metric, _ in self.task_metrics}
-        logs = {}
-        for metric in self.metrics:
-            result, task = metric.result(), task_of.get(id(metric))
-            found = result if isinstance(result, dict) else {metric.name: result}
-            logs.update({name if task is None else f"{task}_{name}": value for name, value in found.items()})
-        return logs
+        return logs_of(self.metrics, self.task_metrics)
 
     def save_own_variables(self, store: Any) -> None:
-        """Saves the states of the random generators, of dropout say, which Keras leaves out."""
+        """Saves the states of the random generators too."""
         super().save_own_variables(store)
-        for index, state in enumerate(self._random_states()):
-            store[f"{_RANDOM}{index}"] = state
+        save_random_states(self, store)
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads what `save_own_variables` saved; a file without random states, such as one of Keras, has none."""
-        values = {key: store[key] for key in store.keys()}  # noqa: SIM118 (an HDF5 store has keys, and no iterator)
-        random = {key: values.pop(key) for key in list(values) if key.startswith(_RANDOM)}
-        super().load_own_variables(values)
-        for index, state in enumerate(self._random_states()):
-            if f"{_RANDOM}{index}" in random:
-                state.assign(random[f"{_RANDOM}{index}"])
+        """Loads what `save_own_variables` saved; a file of Keras has no random states, and leaves them as they are."""
+        super().load_own_variables(load_random_states(self, store))
 
-    def _random_states(self) -> list[keras.Variable]:
-        weights = {id(variable) for variable in self.weights}
-        return [variable for variable in self.variables if id(variable) not in weights]
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # Private: under a strategy Keras reads a batch here, by which it builds what `compile` has built. That batch
+        # would be lost, and one that is not numbers, such as labels that are booleans, cannot be reduced as Keras does.
+        # tests/integration/test_replicas.py would notice if it were called otherwise.
+        del iterator, data_batch
 
     def get_config(self) -> dict[str, Any]:
         """The graph, as a plain Functional model, and the tasks."""

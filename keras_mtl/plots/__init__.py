@@ -1,4 +1,4 @@
-"""Plots: they take a report, or what `sharing.describe` returns, and give Matplotlib `Axes`. They need the extra `plots`."""
+"""Plots of reports and of what `sharing.describe` returns: they give Matplotlib `Axes`, and need the extra `plots`."""
 
 from keras_mtl.plots._learning_curve import learning_curve
 from keras_mtl.plots._sharing import branching, expert_use, stitches

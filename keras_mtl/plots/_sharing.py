@@ -24,6 +24,11 @@ def expert_use(gates: Mapping[str, Any], ax: Any = None) -> Any:
     Raises:
         ValueError: if there is no gate.
         ImportError: if Matplotlib is not installed.
+
+    Example:
+
+    >>> from keras_mtl import plots
+    >>> ax = plots.expert_use({"income": [0.2, 0.8], "never_married": [0.6, 0.4]})
     """
     if not gates:
         raise ValueError("Parameter `gates` should have the weights of a task at least. Received: no gate")
@@ -51,6 +56,11 @@ def stitches(matrix: Any, tasks: Sequence[str], ax: Any = None) -> Any:
     Raises:
         ValueError: if the matrix is not of that shape.
         ImportError: if Matplotlib is not installed.
+
+    Example:
+
+    >>> from keras_mtl import plots
+    >>> ax = plots.stitches([[0.9, 0.1], [0.2, 0.8]], ["a", "b"])
     """
     matrix = np.asarray(matrix)
     if matrix.shape[-2:] != (len(tasks), len(tasks)) or matrix.ndim > 3:
@@ -79,6 +89,11 @@ def branching(parents: Mapping[Any, Any], tasks: Sequence[str], ax: Any = None) 
     Raises:
         ValueError: if there is no level, or the last does not have a node for each task.
         ImportError: if Matplotlib is not installed.
+
+    Example:
+
+    >>> from keras_mtl import plots
+    >>> ax = plots.branching({"conv": [[0.9, 0.1], [0.3, 0.7]]}, ["a", "b"])
     """
     levels = [np.asarray(matrix) for matrix in parents.values()]
     if not levels or levels[-1].shape[0] != len(tasks):

@@ -12,6 +12,7 @@ from keras_mtl.sharing._cascade import Cascade
 from keras_mtl.sharing._cgc import CGC
 from keras_mtl.sharing._cooperative import Cooperative
 from keras_mtl.sharing._cross_stitch import CrossStitch
+from keras_mtl.sharing._describe import describe
 from keras_mtl.sharing._dselect_k import DSelectK
 from keras_mtl.sharing._esmm import ESMM
 from keras_mtl.sharing._experts import Experts
@@ -68,6 +69,7 @@ __all__ = [
     "Sharing",
     "Soft",
     "Trunk",
+    "describe",
     "get",
     "levels",
     "names",

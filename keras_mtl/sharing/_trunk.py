@@ -21,6 +21,13 @@ class Trunk(dict[str, Any]):
 
     Args:
         levels: symbolic tensors `(batch, ..., channels)` of one graph by name, from the input on.
+
+    Example:
+
+    >>> from keras_mtl import backbones, sharing
+    >>> trunk = sharing.Trunk(sharing.levels(backbones.MLP(10, units=(8, 4)).build()))
+    >>> list(trunk), list(trunk.copy_for("age"))
+    (['dense_0', 'dense_1'], ['dense_0', 'dense_1'])
     """
 
     def __init__(self, levels: Mapping[str, Any]) -> None:
@@ -169,6 +176,13 @@ def levels(model: keras.Model) -> dict[str, Any]:
 
     Args:
         model: a Functional model of one output.
+
+    Example:
+
+    >>> from keras_mtl import backbones, sharing
+    >>> model = backbones.Convolutional((16, 16, 1), filters=(8, 16)).build()
+    >>> {name: tensor.shape[1:] for name, tensor in sharing.levels(model).items()}
+    {'conv_0': (16, 16, 8), 'conv_1': (8, 8, 16)}
     """
     (output,) = model.outputs
     found: list[Any] = []

@@ -54,7 +54,7 @@ def second_stream(balancer):
     return {"balancing_data": data(16, seed=1)} if balancer == "auto_lambda" else {}
 
 
-@pytest.mark.parametrize(("architecture", "balancer"), matrix())
+@pytest.mark.parametrize(("architecture", "balancer"), list(matrix()))
 def test_two_epochs_in_one_trace_then_saved_and_exported(architecture, balancer, tmp_path):
     model, traces = make(architecture, balancer), []
     step = model.train_step
@@ -84,7 +84,7 @@ def test_two_epochs_in_one_trace_then_saved_and_exported(architecture, balancer,
         np.testing.assert_allclose(served.signatures[task](image=inputs)[task], values, atol=1e-5)
 
 
-@pytest.mark.parametrize(("architecture", "balancer"), matrix())
+@pytest.mark.parametrize(("architecture", "balancer"), list(matrix()))
 def test_two_replicas_are_one(architecture, balancer, two_replicas):
     models = []
     for scope in (two_replicas.scope(), tf.distribute.get_strategy().scope()):

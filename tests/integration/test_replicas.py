@@ -128,3 +128,23 @@ def test_a_frozen_trunk(balancer, two_replicas):
         model.fit(x, y, batch_size=20, shuffle=False, verbose=0)
         models.append(model)
     assert largest_difference(*models) <= 1e-5
+
+
+def test_every_batch_is_trained_on_and_labels_may_be_booleans(two_replicas):
+    with two_replicas.scope():
+        inputs = keras.Input((6,))
+        outputs = {name: keras.layers.Dense(1, activation="sigmoid", name=name)(inputs) for name in "ab"}
+        model = MultiTaskModel(inputs, outputs, [tasks.BinaryClassification(name) for name in "ab"])
+        model.compile("sgd")
+    read = []
+
+    def batches():
+        for index in range(5):
+            read.append(index)
+            yield np.ones((4, 6), "float32"), {"a": np.ones(4, bool), "b": np.zeros(4, bool)}
+
+    labels = {name: tf.TensorSpec((4,), tf.bool) for name in "ab"}
+    data = tf.data.Dataset.from_generator(batches, output_signature=(tf.TensorSpec((4, 6)), labels))
+    model.fit(data, verbose=0)
+    assert model.optimizer.iterations.numpy() == 5
+    assert read == list(range(5))

@@ -42,7 +42,7 @@ def test_branching_draws_the_choice_of_every_node():
     ax = plots.branching(parents, ["a", "b", "c"])
     chosen = [line for line in ax.lines if line.get_color() == "C0"]
     assert (len(ax.lines), len(chosen)) == (10, 5)
-    assert list(chosen[0].get_xdata()) == [0.75, 0.25]  # the first node of the second row, below the second of the first
+    assert list(chosen[0].get_xdata()) == [0.75, 0.25]  # below the second node
     assert texts(ax) == ["a", "b", "c"]
     with pytest.raises(ValueError, match=r"2 nodes, one for each task. Received: shapes \[\(2, 2\), \(3, 2\)\]"):
         plots.branching(parents, ["a", "b"])
