@@ -21,6 +21,13 @@ class Trunk(dict[str, Any]):
 
     Args:
         levels: symbolic tensors `(batch, ..., channels)` of one graph by name, from the input on.
+
+    Example:
+
+    >>> from keras_mtl import backbones, sharing
+    >>> trunk = sharing.Trunk(sharing.levels(backbones.MLP(4, units=(8, 6)).build()))
+    >>> {name: tensor.shape for name, tensor in trunk.copy_for("age").items()}
+    {'dense_0': (None, 8), 'dense_1': (None, 6)}
     """
 
     def __init__(self, levels: Mapping[str, Any]) -> None:
@@ -169,6 +176,13 @@ def levels(model: keras.Model) -> dict[str, Any]:
 
     Args:
         model: a Functional model of one output.
+
+    Example:
+
+    >>> from keras_mtl import backbones, sharing
+    >>> model = backbones.Convolutional((8, 8, 1), filters=(4, 6)).build()
+    >>> {name: tensor.shape for name, tensor in sharing.levels(model).items()}
+    {'conv_0': (None, 8, 8, 4), 'conv_1': (None, 4, 4, 6)}
     """
     (output,) = model.outputs
     found: list[Any] = []
