@@ -44,6 +44,13 @@ def largest_difference(first, second):
     return max(float(np.max(np.abs(a.astype("float64") - b))) for a, b in pairs if a.size)
 
 
+def frozen_normalization(model):
+    """Freezes batch normalization: the statistics of a batch are each replica's own, as in plain Keras."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+
+
 def three_task_model(seed=0, policy="float32", levels=True):
     """A small model of three tasks, one of which reads a lower layer, or, without `levels`, the same as the others."""
     keras.utils.set_random_seed(seed)

@@ -63,5 +63,7 @@ def _place(found: dict[str, dict[Any, Any]], kind: str, layer: Any, values: np.n
     of_level = found.setdefault(kind, {})
     if hasattr(layer, "task"):
         of_level.setdefault(layer.level, {})[layer.task] = values
+    elif layer.level in of_level:  # a row for each task, in a layer of its own
+        of_level[layer.level] = np.concatenate([of_level[layer.level], values], axis=-2)
     else:
         of_level[layer.level] = values

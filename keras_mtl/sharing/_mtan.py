@@ -81,7 +81,7 @@ class MTAN(Sharing):
         x = keras.layers.Concatenate(name=f"{name}_inputs")(inputs) if len(inputs) > 1 else inputs[0]
         for part, units, activation in (("hidden", self.units or channels, "relu"), ("mask", channels, "sigmoid")):
             x = convolution(units, 1, use_bias=False, name=f"{name}_{part}_conv")(x)
-            x = keras.layers.BatchNormalization(synchronized=True, name=f"{name}_{part}_normalization")(x)
+            x = keras.layers.BatchNormalization(name=f"{name}_{part}_normalization")(x)
             x = keras.layers.Activation(activation, name=f"{name}_{part}")(x)
         return keras.layers.Multiply(name=f"{name}_attended")([x, shared])
 
@@ -99,7 +99,7 @@ def _carrier(level: Any, name: str) -> Callable[[Any, str], Any]:
     """
     convolution, _ = _LAYERS[len(level.shape)]
     convolved = convolution(level.shape[-1], 3, padding="same", use_bias=False, name=f"{name}_carry_conv")
-    normalized = keras.layers.BatchNormalization(synchronized=True, name=f"{name}_carry_normalization")
+    normalized = keras.layers.BatchNormalization(name=f"{name}_carry_normalization")
     rectified = keras.layers.Activation("relu", name=f"{name}_carry")
 
     def carry(tensor: Any, task: str) -> Any:

@@ -35,6 +35,9 @@ class NDDR(Sharing):
     has: a backbone's levels may have negative values. The paper trains these layers with a learning rate 100 times that
     of the networks; here they have the optimizer's. The paper's shortcuts from all levels to the output are left out.
 
+    The normalization takes the mean off whatever comes in, so that the gradient of a bias before it is zero: give
+    balancers that look at the features, such as `GradNorm` and `DBMTL`, `gradients="shared"`.
+
     Args:
         own: the diagonal of the block that reads the task's own channels at first, from 0 to 1; the diagonals of the
             others share the rest equally. Defaults to 0.9.
@@ -95,10 +98,8 @@ class NDDR(Sharing):
 
 
 def _normalization(name: str, reader: str) -> keras.layers.BatchNormalization:
-    # The momentum and the epsilon of the authors' later code; replicas take the statistics of the whole batch.
-    return keras.layers.BatchNormalization(
-        momentum=0.95, epsilon=1e-3, synchronized=True, name=copied_name(name, reader)
-    )
+    # The momentum and the epsilon of the authors' later code.
+    return keras.layers.BatchNormalization(momentum=0.95, epsilon=1e-3, name=copied_name(name, reader))
 
 
 @serializable
@@ -141,7 +142,11 @@ class NDDRUnit(Mixing):
 
     def call(self, inputs: Sequence[Any]) -> Any:
         """The projected channels for each reader."""
-        projected = ops.matmul(ops.concatenate(inputs, axis=-1), self.kernel)
+        # By matrices: the gradient of a kernel that maps are multiplied with has no static shape, and balancers of
+        # whole gradients need one.
+        joined = ops.concatenate(inputs, axis=-1)
+        projected = ops.matmul(ops.reshape(joined, (-1, self.kernel.shape[0])), self.kernel)
+        projected = ops.reshape(projected, (*ops.shape(joined)[:-1], self.kernel.shape[1]))
         return self.outputs(ops.split(projected, len(self.readers), axis=-1))
 
     def learnt(self) -> dict[str, np.ndarray]:

@@ -25,9 +25,9 @@ class Trunk(dict[str, Any]):
     Example:
 
     >>> from keras_mtl import backbones, sharing
-    >>> trunk = sharing.Trunk(sharing.levels(backbones.MLP(10, units=(8, 4)).build()))
-    >>> list(trunk), list(trunk.copy_for("age"))
-    (['dense_0', 'dense_1'], ['dense_0', 'dense_1'])
+    >>> trunk = sharing.Trunk(sharing.levels(backbones.MLP(4, units=(8, 6)).build()))
+    >>> {name: tensor.shape for name, tensor in trunk.copy_for("age").items()}
+    {'dense_0': (None, 8), 'dense_1': (None, 6)}
     """
 
     def __init__(self, levels: Mapping[str, Any]) -> None:
@@ -180,9 +180,9 @@ def levels(model: keras.Model) -> dict[str, Any]:
     Example:
 
     >>> from keras_mtl import backbones, sharing
-    >>> model = backbones.Convolutional((16, 16, 1), filters=(8, 16)).build()
-    >>> {name: tensor.shape[1:] for name, tensor in sharing.levels(model).items()}
-    {'conv_0': (16, 16, 8), 'conv_1': (8, 8, 16)}
+    >>> model = backbones.Convolutional((8, 8, 1), filters=(4, 6)).build()
+    >>> {name: tensor.shape for name, tensor in sharing.levels(model).items()}
+    {'conv_0': (None, 8, 8, 4), 'conv_1': (None, 4, 4, 6)}
     """
     (output,) = model.outputs
     found: list[Any] = []

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_mtl import backbones, balancers, build_model, export, sharing, tasks
-from tests.models import ONE_OF_EACH, largest_difference
+from tests.models import ONE_OF_EACH, frozen_normalization, largest_difference
 
 # Nothing of one task leads to another's output there.
 SHARES_NOTHING = {"independent", "soft"}
@@ -29,7 +29,7 @@ def matrix():
             yield pytest.param(architecture, balancer, marks=marks)
 
 
-def make(architecture, balancer, optimizer=None):
+def make(architecture, balancer, optimizer=None, frozen=False):
     keras.utils.set_random_seed(0)
     kinds = [
         tasks.BinaryClassification("click"),
@@ -37,6 +37,8 @@ def make(architecture, balancer, optimizer=None):
         tasks.Classification("kind", 3),
     ]
     model = build_model(backbones.Convolutional((8, 8, 1), filters=(4, 6)), kinds, architecture)
+    if frozen:
+        frozen_normalization(model)
     keras.utils.set_random_seed(1)  # of the balancer's own numbers
     model.compile(optimizer or keras.optimizers.Adam(0.01), balancer=balancer)
     return model
@@ -89,7 +91,7 @@ def test_two_replicas_are_one(architecture, balancer, two_replicas):
     models = []
     for scope in (two_replicas.scope(), tf.distribute.get_strategy().scope()):
         with scope:
-            model = make(architecture, balancer, keras.optimizers.SGD(0.1, momentum=0.9))
+            model = make(architecture, balancer, keras.optimizers.SGD(0.05), frozen=True)
         model.fit(data(), shuffle=False, verbose=0, **second_stream(balancer))
         models.append(model)
     assert models[0].optimizer.iterations.numpy() == 9

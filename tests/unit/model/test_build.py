@@ -126,7 +126,7 @@ def test_plot_model_writes_a_picture(tmp_path):
         ({"backbone": backbones.MLP(7), "input_shape": (7,)}, "a MLP has its own. Received: {'input_shape': .*Leave"),
         ({"backbone": "InceptionV3", "input_shape": (32, 32, 3)}, r"InceptionV3 .*input_shape=\(32, 32, 3\).* 75x75"),
         ({"backbone": "VGG16", "input_shape": (32, 32, 1)}, r"should be \(height, width, 3\)"),
-        ({"sharing": "soft"}, "Unknown sharing: 'soft'. The known ones are: hard."),
+        ({"sharing": "softer"}, "Unknown sharing: 'softer'. Did you mean 'soft'"),
         ({"tasks": []}, r"`tasks` should be a list of at least one task. Received: tasks=\[\]"),
         ({"tasks": ["classification"]}, "The task kind 'classification' takes other arguments"),
         ({"tasks": ["clasification"]}, "Unknown task kind: 'clasification'. Did you mean .*'classification'"),

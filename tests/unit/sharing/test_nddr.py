@@ -121,6 +121,18 @@ def test_maps():
     assert model.get_layer("conv_2_nddr_a").kernel.shape == (256, 128)
 
 
+def test_maps_of_any_size_with_a_balancer_of_whole_gradients():
+    inputs = keras.Input((None, None, 2))
+    x = keras.layers.Conv2D(4, 3, padding="same", name="low")(inputs)
+    x = keras.layers.Conv2D(3, 3, padding="same", name="high")(x)
+    tasks = [mtl.tasks.Regression(name) for name in "ab"]
+    model = mtl.build_model(keras.Model(inputs, x), tasks, sharing="nddr", features=["low", "high"])
+    assert model.get_layer("low_nddr").output[0].shape == (None, None, None, 4)
+    model.compile("sgd", balancer="graddrop")
+    logs = model.fit(np.ones((8, 6, 5, 2)), {name: np.ones(8) for name in "ab"}, verbose=0).history
+    assert np.isfinite(logs["loss"]).all()
+
+
 def test_the_layer_knows_its_tasks_and_level():
     layer = build("nddr").get_layer("low_nddr")
     assert (list(layer.tasks), layer.level) == (["a", "b"], "low")

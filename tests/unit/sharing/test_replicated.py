@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_mtl as mtl
-from tests.models import largest_difference, policies
+from tests.models import frozen_normalization, largest_difference, policies
 
 RULES = {
     "independent": lambda: mtl.sharing.Independent(weights="own"),
@@ -121,6 +121,7 @@ class TestEvery:
         for scope in (two_replicas.scope(), tf.distribute.get_strategy().scope()):
             with scope:
                 model = build(name)
+                frozen_normalization(model)
                 model.compile(keras.optimizers.SGD(0.05))
             model.fit(x, y, batch_size=16, shuffle=False, verbose=0)
             logs.append(model.evaluate(x, y, batch_size=16, verbose=0, return_dict=True))

@@ -55,10 +55,11 @@ class TestLevels:
         x = keras.layers.Conv2D(4, 3, strides=2, name="last")(x)
         assert list(sharing.levels(keras.Model(inputs, x))) == ["sum", "last"]
 
-    def test_an_input_that_comes_in_late_is_gone_around_by_none(self):
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_no_level_stands_before_an_input_that_comes_in_late(self, order):
         x, z = keras.Input((3,), name="x"), keras.Input((4,), name="z")
         low = dense("low")(x)
-        joined = keras.layers.Concatenate(name="joined")([dense("high")(low), z])
+        joined = keras.layers.Concatenate(name="joined")([dense("high")(low), z][::order])
         assert list(sharing.levels(keras.Model([x, z], dense("top")(joined)))) == ["joined", "top"]
 
     def test_of_an_architecture_of_keras(self):
