@@ -9,16 +9,17 @@ from keras import ops
 
 from keras_mtl._math._spectral import cosines
 
-# Step lengths that are tried at once, for each of two directions.
-_STEPS = (1.0, 0.5, 0.2, 0.04, 3.0)
+# Step lengths that are tried at once.
+_STEPS = (1.0, 0.5, 0.2, 0.04, 0.008)
 # A step that changes no weight by more is the last one: Newton's steps square what is left.
 _LAST_STEP = 1e-7
 # What is lost in sums of float64, relative to the sizes of their terms.
 _ROUNDING = 2.0**-50
-# Random gradients, with and without much in common, take 3 to 6 steps. Those that take most are 1e6 and more apart in
-# length, with a large alpha. They may not come to an end, as the gains along the longest ones are lost in rounding: the
-# direction does not change any more.
-_MAX_STEPS = 50
+# Random gradients, with and without much in common, 1 or 1e6 apart in length, take 3 to 16 steps for any alpha up to
+# 30. More are taken where gradients cancel but for rounding.
+_MAX_STEPS = 60
+# The range of the weights, within which no number overflows.
+_LEAST_WEIGHT, _LARGEST_WEIGHT = 1e-200, 1e100
 
 
 def bargain(gramian: Any, shares: Any, alpha: float) -> Any:
@@ -26,8 +27,14 @@ def bargain(gramian: Any, shares: Any, alpha: float) -> Any:
 
     They minimise the convex function `weights' G weights / 2 - sum(shares * weights ** (1 - 1 / alpha)) / (1 - 1 /
     alpha)`, for alpha = 1 with logarithms. Gradients are taken at length 1 and their lengths put into the shares, so
-    that it does not matter how far apart they are. Each iteration is a step of Newton's method for the relative change
-    of the weights, the length of which is chosen among several.
+    that it does not matter how far apart they are. Each iteration is a step of Newton's method, the length of which is
+    chosen among several.
+
+    At a solution, weight and gain of a task lie on the curve `gain = share * weight ** (-1 / alpha)`, which for a large
+    alpha is nearly a right angle: some tasks have a gain that hardly depends on their weight, and others, that gain
+    from what the rest does, a weight of next to nothing. So a step moves along the curve by the weight where that
+    changes by more than the gain does, and by the gain elsewhere. A weight that Newton's step makes negative goes round
+    the corner, as it does in pivoting for a program over non-negative vectors, the limit of a large alpha.
 
     Args:
         gramian: the inner products of the gradients, finite, `[num_tasks, num_tasks]`.
@@ -60,43 +67,57 @@ def bargain(gramian: Any, shares: Any, alpha: float) -> Any:
     steps = ops.reshape(ops.convert_to_tensor(_STEPS, dtype="float64"), (-1, 1))
 
     def gains(weights: Any) -> Any:
-        """`shares * weights ** (1 - power)`: what is to be equal to the rows' sums of the scaled Gramian."""
-        return ops.where(present, ops.exp(log_shares + remainder * ops.log(weights)), 0.0)
+        """What each task is to gain, for its weight."""
+        return ops.where(present, ops.exp(log_shares - power * ops.log(weights)), 0.0)
+
+    def weights_of(gains: Any) -> Any:
+        """The weight of each task, for what it is to gain."""
+        logarithms = (log_shares - ops.log(gains)) / power
+        return ops.exp(ops.clip(logarithms, np.log(_LEAST_WEIGHT), np.log(_LARGEST_WEIGHT)))
+
+    def move(weights: Any, wanted: Any, changes: Any) -> Any:
+        """The weights at the ends of the steps, `[num_steps, num_tasks]`."""
+        by_weight = weights + steps * changes
+        by_gain = wanted - steps * power * wanted / weights * changes
+        along = by_weight - by_gain  # increases along the whole curve
+        fallen = weights_of(ops.maximum(-along, by_gain))
+        risen = ops.maximum(along, by_weight)
+        keeps_on = ops.where(by_gain > 0.1 * wanted, by_gain, wanted)
+        risen = ops.where(by_gain > 0.1 * wanted, weights_of(keeps_on), risen)
+        moved = ops.where(by_weight > 0.1 * weights, by_weight, fallen)
+        moved = ops.where(weights >= power * wanted, moved, risen)
+        return ops.where(present, ops.clip(moved, _LEAST_WEIGHT, _LARGEST_WEIGHT), weights)
 
     def iterate(weights: Any, _: Any) -> tuple[Any, Any]:
-        scaled = angles * weights * ops.expand_dims(weights, 1)
-        wanted, received = gains(weights), ops.sum(scaled, axis=1)
+        wanted, received = gains(weights), ops.matmul(angles, weights)
         # The best common factor comes in closed form.
-        square = ops.sum(received)
-        ratio = ops.where(square > 0, ops.sum(wanted) / ops.where(square > 0, square, 1.0), 1.0)
+        square = ops.sum(weights * received)
+        ratio = ops.where(square > 0, ops.sum(weights * wanted) / ops.where(square > 0, square, 1.0), 1.0)
         factor = ratio ** (1.0 / (1.0 + power))
-        weights, wanted = factor * weights, factor**remainder * wanted
-        scaled, received = factor**2 * scaled, factor**2 * received
-        # Newton's direction, and one for which weights that are much too large fall by a factor, not by a difference.
-        too_much = received > wanted
-        excess = ops.where(too_much, received / ops.where(too_much, wanted, 1.0), 1.0)
-        plain = wanted - received
-        right = ops.stack([plain, ops.where(too_much, -received * ops.log(excess), plain)], axis=1)
-        matrix = scaled + identity * (power * ops.maximum(wanted, received) + absent)
-        changes = ops.transpose(ops.solve(matrix, right))  # [2, num_tasks]
-        # Straight ahead, but not to 0: gradients that cancel but for a little bear no bend. And on a curve, upwards by
-        # addition and downwards by multiplication, which lets one weight fall far without holding up the others.
-        straight = ops.minimum(steps, 0.95 / ops.maximum(-ops.min(changes[0]), 0.1)) * changes[0]
-        curved = steps * changes[1]
-        curved = ops.where(curved < 0, ops.expm1(ops.maximum(curved, -27.0)), curved)
-        tried = ops.concatenate([straight, curved], axis=0)
-        rise = ops.log1p(tried)
-        rise = ops.expm1(remainder * rise) / remainder if remainder else rise
-        values = ops.sum(tried * (received + 0.5 * ops.matmul(tried, scaled)) - wanted * rise, axis=1)
+        weights, wanted, received = factor * weights, factor**-power * wanted, factor * received
+        matrix = angles + identity * (power * wanted / weights + absent)
+        changes = ops.squeeze(ops.solve(matrix, ops.expand_dims(wanted - received, 1)), 1)
+        moved = move(weights, wanted, changes)
+        # How the function to be minimised changes.
+        differences = moved - weights
+        relative, growth = differences / weights, ops.matmul(differences, angles)
+        logarithms = ops.where(relative < -0.5, ops.log(moved / weights), ops.log1p(ops.maximum(relative, -0.5)))
+        rise = ops.expm1(remainder * logarithms) / remainder if remainder else logarithms
+        cost, gain = differences * (received + 0.5 * growth), weights * wanted * rise
+        values = ops.sum(cost - gain, axis=1)
         values = ops.where(ops.isfinite(values), values, np.inf)
-        best = ops.argmin(values)
-        falls = ops.min(values) < 0
-        weights = ops.where(falls, weights * (1.0 + ops.take(tried, best, axis=0)), weights)
-        weights = ops.clip(weights, 1e-100, 1e100)  # so that no square is 0, and the matrix has an inverse
-        # Where gradients nearly cancel, the terms of the gains are far larger than the gains, and so is their rounding.
-        least = ops.maximum(_ROUNDING * ops.sum(ops.abs(scaled)) / ops.maximum(ops.sum(wanted), 1e-300), _LAST_STEP)
-        goes_on = ops.logical_and(falls, ops.max(ops.abs(changes)) > least)
-        return weights, goes_on
+        rounding = _ROUNDING * ops.sum(ops.abs(cost) + ops.abs(gain), axis=1)
+        # Where nothing but rounding is left of that: what is left of the equation.
+        left = ops.sum((received + growth - wanted * ops.exp(-power * logarithms)) ** 2, axis=1)
+        left = ops.where(ops.isfinite(left), left, np.inf)
+        best = ops.argmin(ops.where(ops.any(values < -rounding), values, left))
+        # What a full step changes, by the weight or by the gain. No gain is known better than its terms, which may
+        # cancel.
+        full = ops.abs(relative[0])
+        full = ops.where(weights >= power * wanted, full, power * full)
+        noise = _ROUNDING * ops.matmul(ops.abs(angles), weights)
+        least = ops.clip(ops.divide_no_nan(noise, wanted), _LAST_STEP, 0.1)
+        return ops.take(moved, best, axis=0), ops.any(full > least)
 
     # Where no gradients have anything in common, the solution.
     start = ops.where(present, ops.exp(log_shares / (1.0 + power)), 1.0)
@@ -106,7 +127,7 @@ def bargain(gramian: Any, shares: Any, alpha: float) -> Any:
     # Where the shift pays for more than half of a task's gain, there would be next to none without it. And whatever
     # came of the steps, no task is to lose.
     scaled = angles * weights * ops.expand_dims(weights, 1)
-    shifted = shift * weights**2 > 0.5 * gains(weights)
+    shifted = shift * weights > 0.5 * gains(weights)
     loses = ops.sum(scaled, axis=1) < -4 * _ROUNDING * ops.sum(ops.abs(scaled), axis=1)
     solved = ops.logical_not(ops.any(ops.logical_and(present, ops.logical_or(shifted, loses))))
     weights = weights / relative_lengths * longest ** (-2.0 / (1.0 + power))

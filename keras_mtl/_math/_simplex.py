@@ -6,6 +6,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_mtl._math._masked import largest
+
 
 def project_on_simplex(values: Any, active: Any) -> Any:
     """The nearest point, in Euclidean distance, of the simplex over the active tasks.
@@ -22,10 +24,10 @@ def project_on_simplex(values: Any, active: Any) -> Any:
     """
     size = values.shape[0]
     inside = ops.where(active, values, 0.0)
-    largest = ops.max(ops.where(active, values, -float("inf")))
+    top = ops.max(ops.where(active, values, -float("inf")))
     # The same number may be taken off all values beforehand. A value more than 1 below the largest becomes 0 in any
     # case: at 2 below, values of any size lose no digits of the others, and tasks that are not active stay out.
-    shifted = ops.where(active, ops.maximum(inside - ops.where(ops.any(active), largest, 0.0), -2.0), -2.0)
+    shifted = ops.where(active, ops.maximum(inside - ops.where(ops.any(active), top, 0.0), -2.0), -2.0)
     descending = -ops.sort(-shifted)
     counts = ops.arange(1, size + 1, dtype=values.dtype)
     # What is to be taken off, were the first 1, 2, ... values to remain: too little, except at the right count.
@@ -45,7 +47,7 @@ def simplex_step(shares: Any, slopes: Any, step_size: Any, active: Any) -> Any:
     slopes = ops.where(active, slopes, 0.0)
     least = ops.min(ops.where(active, slopes, float("inf")))
     # What all slopes have in common is projected away; and what moves a task by 2 has moved it out of the simplex.
-    excess = slopes - ops.where(ops.any(active), least, 0.0)
+    excess = ops.minimum(slopes - ops.where(ops.any(active), least, 0.0), largest(slopes))
     return project_on_simplex(shares - ops.clip(step_size * excess, 0.0, 2.0), active)
 
 

@@ -36,7 +36,8 @@ def cosines(gramian: Any) -> tuple[Any, Any, Any, float]:
     Returns:
         The cosines `[num_tasks, num_tasks]`, with 0 in the rows and columns of gradients of length 0; the lengths
         `[num_tasks]`, and 1 in place of 0; whether each length is above 0, booleans `[num_tasks]`; and the error that
-        an eigenvalue of the cosines may have for the rounding of the Gramian, a Python float.
+        an eigenvalue of the cosines may have for the rounding of the Gramian, a Python float. It grows by the root of
+        the number of tasks, as the norm of a matrix of independent errors does.
     """
     rounding, smallest = _PRECISION[keras.backend.standardize_dtype(gramian.dtype)]
     gramian = ops.cast(gramian, "float64")
@@ -47,7 +48,7 @@ def cosines(gramian: Any) -> tuple[Any, Any, Any, float]:
     # Row by row first: the product of two lengths may leave the range of the numbers.
     found = ops.clip(gramian * ops.expand_dims(scale, 1) * scale, -1.0, 1.0)
     found = 0.5 * (found + ops.transpose(found))
-    return found, lengths, present, 4 * gramian.shape[0] * max(rounding, _LEAST_ROUNDING)
+    return found, lengths, present, 4 * gramian.shape[0] ** 0.5 * max(rounding, _LEAST_ROUNDING)
 
 
 def solve_cosines(cosines: Any, target: Any, tolerance: float) -> Any:

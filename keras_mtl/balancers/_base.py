@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -120,6 +121,16 @@ class Balancer(keras.layers.Layer):
         self.num_tasks = int(input_shape[0])
         self.num_gradients = int(input_shape[1]) if len(input_shape) > 1 else 0
         self.built = True
+
+    @contextlib.contextmanager
+    def random_streams_kept_unless(self, any_counts: Any) -> Iterator[None]:
+        """Sets random streams back where no task counts, as all state is: so steps draw alike on every device."""
+        weights = {id(variable) for variable in self.weights}
+        streams = [variable for variable in self.variables if id(variable) not in weights]
+        before = [ops.stop_gradient(variable) for variable in streams]
+        yield
+        for variable, value in zip(streams, before, strict=True):
+            variable.assign(ops.where(any_counts, variable, value))
 
     def save_own_variables(self, store: Any) -> None:
         """Saves the state, that of random generators included, which a Keras layer leaves out."""

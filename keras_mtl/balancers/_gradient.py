@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import abc
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from keras import ops
@@ -39,7 +38,8 @@ class DirectionBalancer(Balancer):
 
         Returns:
             The direction, `[num_parameters]`. A descent step subtracts it. Where a gradient is not finite, neither
-            is the direction, and the state is what it was.
+            is the direction, and the state is what it was. Where the balancer needs the Gramian of the gradients, one
+            whose square has no place in the balancer's type counts as not finite: in float32, one longer than 1.8e19.
         """
 
     def _prepared(self, jacobian: Any, active: Any) -> tuple[Any, Any]:
@@ -85,7 +85,7 @@ class GramianBalancer(DirectionBalancer):
             self._known = self.add_weight(
                 shape=tasks, dtype="bool", initializer="zeros", trainable=False, name="known_weights"
             )
-            self._age = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False, name="age")
+            self._age = self.add_weight(shape=tasks, dtype="int32", initializer="zeros", trainable=False, name="age")
         super().build(input_shape)
 
     @abc.abstractmethod
@@ -124,32 +124,22 @@ class GramianBalancer(DirectionBalancer):
         finite = ops.all(ops.isfinite(gramian))
         counted = ops.logical_and(active, finite)
         pairs = ops.logical_and(ops.expand_dims(counted, 0), ops.expand_dims(counted, 1))
-        with self._random_streams_kept_unless(ops.any(counted)):
+        with self.random_streams_kept_unless(ops.any(counted)):
             weights = ops.where(counted, self(ops.where(pairs, gramian, 0.0), counted), 0.0)
         if self.update_every > 1:
             self._last_weights.assign(ops.where(counted, weights, self._last_weights))
             self._known.assign(ops.logical_or(counted, self._known))
-            self._age.assign(ops.where(ops.any(counted), 0, self._age))
+            self._age.assign(ops.where(counted, 0, self._age))
         return ops.where(finite, weights, float("nan"))
-
-    @contextlib.contextmanager
-    def _random_streams_kept_unless(self, any_counts: Any) -> Iterator[None]:
-        """Sets random streams back where no task counts, as all state is: so steps draw alike on every device."""
-        weights = {id(variable) for variable in self.weights}
-        streams = [variable for variable in self.variables if id(variable) not in weights]
-        before = [ops.stop_gradient(variable) for variable in streams]
-        yield
-        for variable, value in zip(streams, before, strict=True):
-            variable.assign(ops.where(any_counts, variable, value))
 
     def is_due(self, active: Any) -> Any:
         """Whether weights are to be worked out in this step, a boolean tensor, if `update_every` is above 1.
 
-        They are if they have served for that many steps, if working them out failed, because a gradient was not
-        finite, and if they are not known yet for a task that is active.
+        They are if those of a task that is active have served for that many steps, or are not known yet, because it
+        had no label before, or working them out failed, as a gradient was not finite.
         """
-        new = ops.any(ops.logical_and(active, ops.logical_not(self._known)))
-        return ops.logical_or(new, self._age >= self.update_every)
+        old = ops.logical_or(ops.logical_not(self._known), self._age >= self.update_every)
+        return ops.any(ops.logical_and(active, old))
 
     def advance(self) -> None:
         """Counts a step, if `update_every` is above 1."""
@@ -164,7 +154,11 @@ class GramianBalancer(DirectionBalancer):
         jacobian, active = self._prepared(jacobian, active)
         finite = ops.all(ops.isfinite(jacobian))
         tracked = self.track(ops.where(finite, jacobian, 0.0), ops.logical_and(active, finite))
-        weights = self.weigh(ops.matmul(tracked, ops.transpose(tracked)), ops.logical_and(active, finite))
+        if self.needs_gramian:
+            gramian = ops.matmul(tracked, ops.transpose(tracked))
+        else:
+            gramian = ops.zeros((jacobian.shape[0], jacobian.shape[0]), dtype=self.compute_dtype)
+        weights = self.weigh(gramian, ops.logical_and(active, finite))
         return ops.where(finite, ops.matmul(weights, tracked), float("nan"))
 
     def get_config(self) -> dict[str, Any]:
@@ -194,5 +188,7 @@ class GradientBalancer(DirectionBalancer):
         """`call` with its guards: NaN where a gradient is not finite."""
         jacobian, active = self._prepared(jacobian, active)
         finite = ops.all(ops.isfinite(jacobian))
-        found = self(ops.where(finite, jacobian, 0.0), ops.logical_and(active, finite))
+        counted = ops.logical_and(active, finite)
+        with self.random_streams_kept_unless(ops.any(counted)):
+            found = self(ops.where(finite, jacobian, 0.0), counted)
         return ops.where(finite, found, float("nan"))

@@ -22,11 +22,12 @@ class CAGrad(GramianBalancer):
     in the batch: where they are equal it is the paper's. As in the paper, the direction is at most `1 + c` times as
     long as the mean, and just that where all gradients agree, so for one task too.
 
-    Differs from the official code, which solves the dual problem by SLSQP or by some steps of gradient descent: here
-    it is solved to the precision of the Gramian. That code, though not the paper, divides the direction by
-    `1 + c ** 2`: divide the learning rate to have the same. Where some gradients cancel, and directions in reach leave
-    the slowest losses as they are at best, there are several of those, and the dual problem does not say which one is
-    meant: here it is the one nearest to the mean. A task with a gradient of zero counts in the mean, and nowhere else.
+    Differs from the official code, which solves the dual problem by SLSQP or by some steps of gradient descent: here it
+    is solved to the precision of the Gramian. That code, though not the paper, divides the direction by `1 + c ** 2`:
+    divide the learning rate to have the same. Where some gradients cancel, and directions in reach leave the slowest
+    losses as they are at best, there are several of those, and the dual problem does not say which one is meant: here
+    it is the one nearest to the mean. A task with a gradient of zero counts in the mean, and nowhere else. Where the
+    gradients cancel in the mean, up to the rounding of the Gramian, the direction is the mean as it is.
 
     Args:
         c: how far from the mean the direction may be, a float of at least 0, in units of the length of the mean. The

@@ -24,7 +24,9 @@ class DualProj(GramianBalancer):
     their mean. The tasks' `weight`s are the weights of the mean, in sum 1 over the tasks that have labels in the batch.
 
     Differs from the official code, which adds a margin to the dual variables and a constant to the Gramian: here the
-    projection is exact to the precision of the Gramian.
+    projection is exact to the precision of the Gramian. Where there are more tasks than dimensions among their
+    gradients, and hardly a direction that conflicts with none, that is little in float32: the direction may be off by a
+    tenth.
 
     Args:
         **kwargs: `gradients` and `update_every`, as in `GramianBalancer`, and the arguments of `keras.layers.Layer`.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
 
-from keras_mtl._checks import check_integer, check_number
-from keras_mtl._math import active_shares, equal_shares, preferred_shares, simplex_step, with_active_shares
+from keras_mtl._checks import check_number
+from keras_mtl._math import min_norm_weights, preferred_shares
 from keras_mtl.balancers._base import Source, registry
 from keras_mtl.balancers._gradient import GramianBalancer
 
@@ -23,23 +22,18 @@ class SDMGrad(GramianBalancer):
     MGDA (0) towards plain weighting (large). Use it where MGDA moves too little, or follows the smallest gradient.
 
     Source: P. Xiao, H. Ban, K. Ji, "Direction-oriented Multi-objective Learning: Simple and Provable Stochastic
-    Algorithms", NeurIPS 2023, algorithm 1, with `w` from the last step as the start of the next. `g0` is weighted by
-    the tasks' `weight`s. Differs from the paper: there the gradients whose product drives `w` are of two independent
-    batches, and those of the step of a third. Here there is one batch, and thus one Gramian, for all of them, so that
-    the steps of `w` are not unbiased. Differs from the official code: the direction is not divided by
-    `1 + direction_strength`, and the steps of `w` have no momentum. As in that code, the step size is in units of one
-    over the square of the gradients' mean norm, so that the result does not depend on the scale of the losses. A task
-    that is not active keeps its weight, and the others divide what they have among them.
+    Algorithms", NeurIPS 2023, equation 6. `g0` is weighted by the tasks' `weight`s, in sum 1 over the tasks that have
+    labels in the batch. Differs from algorithm 1 of the paper, in which `w` takes projected gradient steps on two
+    independent batches, and from the official code, which takes 20 steps with momentum on one batch, from the `w` of
+    the last, and divides the direction by `1 + direction_strength`: here the `w` of the batch is found to the precision
+    of the Gramian, and the direction is as the paper has it.
 
     Args:
         direction_strength: of the mean gradient in the direction, at least 0. Defaults to 0.3.
-        num_iterations: the number of steps of `w` in each step of training, at least 1. Defaults to 20.
-        step_size: of the steps of `w`, at least 0. Above 2 divided by the number of tasks they may overshoot.
-            Defaults to 0.5.
         **kwargs: `gradients` and `update_every`, as in `GramianBalancer`, and the arguments of `keras.layers.Layer`.
 
     Raises:
-        ValueError: if a number is out of its range.
+        ValueError: if `direction_strength` is negative or not finite.
 
     Example:
 
@@ -57,44 +51,20 @@ class SDMGrad(GramianBalancer):
     )
     takes_preference = True
 
-    def __init__(
-        self, direction_strength: float = 0.3, num_iterations: int = 20, step_size: float = 0.5, **kwargs: Any
-    ) -> None:
+    def __init__(self, direction_strength: float = 0.3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.direction_strength = check_number(direction_strength, "direction_strength")
-        self.num_iterations = check_integer(num_iterations, "num_iterations")
-        self.step_size = check_number(step_size, "step_size")
-
-    def build(self, input_shape: Sequence[int]) -> None:
-        """Creates the weights, equal ones `[num_tasks]`."""
-        if not self.built:
-            self.task_weights = self.add_weight(
-                shape=(input_shape[0],),
-                initializer=equal_shares,
-                trainable=False,
-                name="task_weights",
-            )
-        super().build(input_shape)
 
     def call(self, gramian: Any, active: Any) -> Any:
-        """The weights after their steps, and the preference on top of them."""
-        counted = ops.cast(active, gramian.dtype)
+        """The weights of the least norm, and the preference on top of them."""
         preferred = self.direction_strength * preferred_shares(self.preference(gramian.shape[0]), active)
-        norms = ops.sqrt(ops.maximum(ops.diagonal(gramian), 0.0))
-        mean_norm = ops.sum(norms) / ops.maximum(ops.sum(counted), 1.0)
-        # Divided twice, because the square of a small norm may be zero.
-        scaled = ops.divide_no_nan(ops.divide_no_nan(gramian, mean_norm), mean_norm)
-        weights = ops.convert_to_tensor(self.task_weights)
-
-        def step(shares: Any) -> tuple[Any]:
-            return (simplex_step(shares, ops.matmul(scaled, shares + preferred), self.step_size, active),)
-
-        shares = active_shares(weights, active)
-        (shares,) = ops.while_loop(lambda shares: True, step, (shares,), maximum_iterations=self.num_iterations)
-        self.task_weights.assign(with_active_shares(weights, shares, active))
-        return shares + preferred
+        # With w of sum 1 it is the shortest mean of the gradients with `direction_strength * g0` added to each.
+        exact = ops.cast(gramian, "float64") / (1.0 + self.direction_strength) ** 2
+        products = ops.matmul(exact, ops.cast(preferred, "float64"))
+        moved = exact + products + ops.expand_dims(products, 1) + ops.sum(products * ops.cast(preferred, "float64"))
+        pairs = ops.logical_and(active, ops.expand_dims(active, 1))
+        return preferred + min_norm_weights(ops.cast(ops.where(pairs, moved, 0.0), gramian.dtype), active)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""
-        names = ("direction_strength", "num_iterations", "step_size")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        return {**super().get_config(), "direction_strength": self.direction_strength}

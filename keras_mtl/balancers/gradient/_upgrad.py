@@ -24,7 +24,9 @@ class UPGrad(GramianBalancer):
     it is the paper's.
 
     Differs from the official code, which adds a regularization to the normalized Gramian: here the projections are
-    exact to the precision of the Gramian, also where gradients differ in length by orders of magnitude.
+    exact to the precision of the Gramian, also where gradients differ in length by orders of magnitude. Where there are
+    more tasks than dimensions among their gradients, and hardly a direction that conflicts with none, that is little in
+    float32: the direction may be off by a tenth.
 
     Args:
         **kwargs: `gradients` and `update_every`, as in `GramianBalancer`, and the arguments of `keras.layers.Layer`.
@@ -36,9 +38,7 @@ class UPGrad(GramianBalancer):
     array([0.25, 0.75], dtype=float32)
     """
 
-    source = Source(
-        "Quinton and Rey", "Jacobian Descent for Multi-Objective Optimization", "arXiv preprint", 2024, "2406.16232"
-    )
+    source = Source("Quinton and Rey", "Jacobian Descent for Multi-Objective Optimization", "arXiv", 2024, "2406.16232")
 
     takes_preference = True
 

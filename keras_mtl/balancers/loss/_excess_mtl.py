@@ -25,10 +25,11 @@ class ExcessMTL(GradientNormBalancer):
 
     Source: Y. He, S. Zhou, G. Zhang, H. Yun, Y. Xu, B. Zeng, T. Chilimbi, H. Zhao, "Robust Multi-Task Learning with
     Excess Risks", ICML 2024. The official code adds 1e-7 under the root, which here only guards against a division by
-    zero, and multiplies the weights by the number of tasks; give the tasks a `weight` of that number for it. A step in
-    which a task's gradient is zero does not count as its first. The weights add up to 1 over the tasks in the batch. A
-    task's `weight` multiplies its weight here; the paper has none. The state has a number for each task and each number
-    of its gradient.
+    zero, and multiplies the weights by the number of tasks; give the tasks a `weight` of that number for it. By default
+    the gradients are those of the features, not those of the shared parameters, which the official code takes:
+    `gradients="shared"` here. A step in which a task's gradient is zero does not count as its first. The weights add up
+    to 1 over the tasks in the batch. A task's `weight` multiplies its weight here; the paper has none. The state has a
+    number for each task and each number of its gradient.
 
     Args:
         learning_rate: the step of the weights' logarithms, at least 0. Defaults to 0.01.

@@ -42,7 +42,7 @@ class IMTLL(LossBalancer):
     array([1., 1.], dtype=float32)
     """
 
-    source = Source("Liu et al.", "Towards Impartial Multi-Task Learning", "ICLR", 2021)
+    source = Source("Liu et al.", "Towards Impartial Multi-task Learning", "ICLR", 2021)
 
     def __init__(self, epsilon: float = 1e-8, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -72,7 +72,8 @@ class RLW(LossBalancer):
         """Random weights with the sum 1."""
         num_tasks = losses.shape[0]
         draw = keras.random.normal if self.distribution == "normal" else keras.random.uniform
-        numbers = ops.cast(draw((num_tasks,), seed=self.seed_generator, dtype="float32"), self.compute_dtype)
+        with self.random_streams_kept_unless(ops.any(active)):
+            numbers = ops.cast(draw((num_tasks,), seed=self.seed_generator, dtype="float32"), self.compute_dtype)
         weights = self._weights(numbers, active)
         return self.preference(num_tasks) * weights
 

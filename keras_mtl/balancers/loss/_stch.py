@@ -34,6 +34,7 @@ class STCH(LossBalancer):
     - The warm-up is counted for each task by the epochs in which it was seen, and a task that is still in it has
       `f = 0`. It takes 1 epoch by default; in the official code it takes 5.
     - The ideal point is subtracted from the losses before the logarithm. The official code has none.
+    As in the formula, a task of weight 0 has its term in the sum, a 1, by which the weights of the others are lower.
 
     Args:
         mu: how smooth the maximum is, at least 1e-6. The nearer to 0, the more of the weight the worst task has.

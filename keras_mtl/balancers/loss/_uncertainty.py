@@ -29,7 +29,9 @@ class Uncertainty(LossBalancer):
 
     Source: A. Kendall, Y. Gal, R. Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry
     and Semantics", CVPR 2018, equations 7 to 10. A task's `weight` multiplies both of its terms; the paper has no such
-    weights. A task that has no label in a batch contributes neither term.
+    weights. A task that has no label in a batch contributes neither term. Which loss is the mean squared error is seen
+    by its class, `keras.losses.MeanSquaredError`: a loss of another class that computes the same, such as a wrapper,
+    has `c = 1`.
 
     Args:
         **kwargs: the arguments of `keras.layers.Layer`: `name`, `trainable`, and `dtype`, by default float32.

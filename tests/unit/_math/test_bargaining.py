@@ -100,6 +100,22 @@ def test_gradients_of_very_different_lengths(alpha):
         np.testing.assert_allclose(solve(gramian, None, alpha, "float32"), weights, rtol=1e-4)
 
 
+@pytest.mark.parametrize("num_tasks, size", [(10, 30), (40, 100), (64, 128)])
+@pytest.mark.parametrize("alpha", [2.0, 5.0, 10.0, 30.0])
+def test_many_gradients_of_very_different_lengths_at_any_fairness(alpha, num_tasks, size):
+    """The gains of long gradients come from the others, and their own weight of 1e-50 adds nothing to them."""
+    find = tf.function(functools.partial(bargain, alpha=alpha))
+    for seed in (11, 100, 117, 119):
+        rng = np.random.default_rng(seed)
+        jacobian = rng.normal(size=(num_tasks, size))
+        jacobian *= np.logspace(-3, 3, num_tasks)[rng.permutation(num_tasks), None]
+        gramian, shares = jacobian @ jacobian.T, np.ones(num_tasks)
+        weights = find(tf.constant(gramian), tf.constant(shares)).numpy()
+        assert residual(gramian, weights, 1.0, alpha) < 1e-8
+        narrow = find(tf.constant(gramian.astype("float32")), tf.constant(shares)).numpy()
+        assert np.linalg.norm((narrow - weights) @ jacobian) < 1e-5 * np.linalg.norm(weights @ jacobian)
+
+
 def test_lengths_do_not_matter_to_the_nash_solution():
     jacobian, lengths = random_jacobian(0, 4), np.array([1e-9, 1.0, 1e3, 1e9])
     scaled = jacobian * lengths[:, None]
@@ -163,6 +179,9 @@ def test_extreme_fairness_is_finite(alpha):
     for scale in (1.0, np.logspace(-15, 15, 6)[:, None], 1e-15, 1e15):
         jacobian = random_jacobian(0, 6) * scale
         assert np.all(np.isfinite(solve(jacobian @ jacobian.T, None, alpha)))
+    for scale in (1.0, 1e-6, 1e6):
+        jacobian = random_jacobian(0, 6) * scale
+        assert residual(jacobian @ jacobian.T, solve(jacobian @ jacobian.T, None, alpha), 1.0, alpha) < 1e-9
 
 
 def test_an_indefinite_gramian_does_no_harm():

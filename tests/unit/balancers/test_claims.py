@@ -57,7 +57,7 @@ CLAIMS = {
     "dual_proj": {*_OF_ANGLES, does_not_conflict, vanishes_at_stationary_points, is_a_mean},
     "config": {*_OF_ANGLES, improves_all_alike, improves_all_tasks, points_regardless_of_the_scale_of_one_task}
     | {is_linear_in_the_scales},
-    "sdmgrad": {permutes, rotates},
+    "sdmgrad": _OF_ANGLES,
     "modo": {permutes, rotates, is_a_mean, does_not_outgrow_the_gradients},
     "moco": {permutes, rotates},
     "krum": {*_OF_ANGLES, is_a_mean, does_not_outgrow_the_gradients, withstands_an_outlier},

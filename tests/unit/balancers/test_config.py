@@ -39,7 +39,7 @@ ARGUMENTS = {
     "random": {"seed": 7},
     "rlw": {"distribution": "uniform", "seed": 7},
     "scale_invariant": {"epsilon": 0.125},
-    "sdmgrad": {"direction_strength": 0.5, "num_iterations": 3, "step_size": 0.25},
+    "sdmgrad": {"direction_strength": 0.5},
     "smoothed": {"balancer": balancers.PCGrad(seed=7, gradients="features"), "momentum": 0.5},
     "stch": {
         "mu": 0.5,

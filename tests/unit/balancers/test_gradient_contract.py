@@ -105,6 +105,38 @@ class TestDirection:
             assert np.all(np.isfinite(found))
 
 
+# These divide by small singular values, or the rest is small that others are to share.
+TOLERANCES = {"aligned_mtl": 5e-3, "nash_mtl": 3e-3, "fairgrad": 3e-3}
+
+
+@pytest.mark.parametrize(
+    "name", ["aligned_mtl", "cagrad", "config", "dual_proj", "fairgrad", "imtl_g", "mgda", "nash_mtl", "upgrad"]
+)
+def test_many_gradients_that_are_hard_to_tell_apart_in_float32(name):
+    """With cosines of 0.999, with a sum of next to nothing, and with two that nearly cancel."""
+    cases = []
+    for num_tasks, noise in ((16, 0.01), (64, 0.03)):
+        rng = np.random.default_rng(num_tasks)
+        common = rng.normal(size=2000)
+        cases.append(common + noise * rng.normal(size=(num_tasks, 2000)))
+    cases.append(np.random.default_rng(217).normal(size=(64, 500)))
+    cases[-1][-1] = 0.1 * cases[-1][-1] - cases[-1][0]
+    if name not in ("aligned_mtl", "config", "imtl_g"):  # which need singular values that no float32 Gramian has
+        for seed in (35, 175):
+            jacobian = np.random.default_rng(seed).normal(size=(64, 67))
+            cases.append(jacobian - 0.97 * jacobian.mean(axis=0))
+    for number, jacobian in enumerate(cases):
+        jacobian = jacobian.astype("float32")
+        expected = direction(new(name, dtype="float64"), jacobian)
+        error = np.linalg.norm(direction(new(name), jacobian) - expected) / np.linalg.norm(expected)
+        assert error < TOLERANCES.get(name, 1e-3), number
+
+
+def test_huge_gradients_need_no_square_where_the_gramian_is_not_needed():
+    found = direction(balancers.Random(seed=0), np.array([[1e20, 1.0], [1e20, 1.0]]))
+    np.testing.assert_allclose(found, [1e20, 1.0], rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", GRAMIANS)
 class TestGramianBalancers:
     def test_the_direction_is_the_weighted_sum_of_the_gradients(self, name):

@@ -224,6 +224,17 @@ def test_a_task_that_was_never_weighed_is_due():
         assert np.abs(trunk).max() > 1e-3, name
 
 
+def test_weights_are_renewed_for_tasks_that_come_in_turn():
+    """Two of three tasks in even steps, the third in odd ones: each is due in steps of its own."""
+    model, seen = make(balancers.MGDA(update_every=2)), []
+    for index in range(8):
+        x, y = data(seed=index)
+        there = ("a", "b") if index % 2 == 0 else ("c",)
+        step(model, x, y, sample_weight={task: np.full(16, float(task in there)) for task in NAMES})
+        seen.append(model.gradient_balancer._last_weights.numpy()[0])
+    assert len(set(seen)) == 4
+
+
 @pytest.mark.parametrize("balancer", ["upgrad", "cagrad", "pcgrad", "equal", ["fixed", "nash_mtl"]], ids=str)
 def test_the_logged_loss_has_the_weights_of_the_tasks_once(balancer):
     arguments = {"a": {"weight": 0.1}, "b": {"weight": 3.0}}

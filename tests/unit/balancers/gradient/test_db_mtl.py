@@ -39,6 +39,15 @@ def test_all_gradients_become_as_long_as_the_longest():
     np.testing.assert_allclose(np.linalg.norm(balanced, axis=1), np.max(np.linalg.norm(gradients, axis=1)), rtol=1e-12)
 
 
+def test_the_tasks_weights_multiply_gradients_of_one_length():
+    gradients, task_weights = JACOBIANS["five, badly scaled"], [1.0, 0.1, 0.0, 2.0, 1.0]
+    balancer = DBMTL(dtype="float64")
+    balancer.bind(list("abcde"), task_weights, [None] * 5, gradients.shape[1])
+    balanced = weights(balancer, gradients)[:, None] * gradients
+    expected = np.array(task_weights) * np.max(np.linalg.norm(gradients, axis=1))
+    np.testing.assert_allclose(np.linalg.norm(balanced, axis=1), expected, rtol=1e-12)
+
+
 def test_the_scale_of_one_task_that_is_not_the_longest_does_not_matter():
     gradients = JACOBIANS["five"]
     smallest = np.argmin(np.linalg.norm(gradients, axis=1))

@@ -117,6 +117,18 @@ def test_the_larger_alpha_is_the_more_even_are_the_gains():
     assert spread[0] > 100 * spread[-1]
 
 
+def test_there_is_a_direction_where_the_gradients_do_not_cancel():
+    for seed, num_tasks, size, expected in ((119, 64, 128, 82.343450), (11, 40, 100, 83.997634)):
+        rng = np.random.default_rng(seed)
+        jacobian = rng.normal(size=(num_tasks, size))
+        jacobian *= np.logspace(-3, 3, num_tasks)[rng.permutation(num_tasks), None]
+        for dtype in ("float64", "float32"):
+            found = direction(FairGrad(10.0, dtype=dtype), jacobian)
+            assert np.linalg.norm(found) == pytest.approx(expected, rel=1e-5)
+            unit = jacobian / np.linalg.norm(jacobian, axis=1, keepdims=True)
+            assert np.min(unit @ found) > -1e-6 * expected
+
+
 def test_alpha_is_2_by_default():
     assert FairGrad().alpha == 2.0
 
