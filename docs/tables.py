@@ -3,15 +3,18 @@
 Run it by `make docs-tables`. tests/docs/test_tables.py fails when they are out of date.
 """
 
+import inspect
 from pathlib import Path
 
-from keras_mtl import balancers
+from keras_mtl import balancers, sharing
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "reference" / "methods.md"
 BEGIN = "<!-- methods: written by `make docs-tables` -->"
 END = "<!-- end of methods -->"
+SHARING_BEGIN = "<!-- sharing: written by `make docs-tables` -->"
+SHARING_END = "<!-- end of sharing -->"
 
 
 def page() -> str:
@@ -29,17 +32,31 @@ def page() -> str:
     )
 
 
+def sharing_table() -> str:
+    """The table of sharing architectures in Markdown."""
+    rows = []
+    for name, cls in sharing.classes().items():
+        summary = (inspect.getdoc(cls) or "").splitlines()[0].replace("|", "\\|")
+        rows.append(f"| `{name}` | {summary} | {cls.source.link} |\n")
+    return "| name | what it is | source |\n| --- | --- | --- |\n" + "".join(rows)
+
+
 def readme(text: str) -> str:
-    """The README with its table of methods as it should be.
+    """The README with its tables as they should be.
 
     Args:
         text: of the README as it is.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    text = _between(text, BEGIN, END, balancers.methods_table())
+    return _between(text, SHARING_BEGIN, SHARING_END, sharing_table())
+
+
+def _between(text: str, first: str, last: str, table: str) -> str:
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"README.md should have the lines {BEGIN!r} and {END!r} around its table of methods.")
-    return f"{before}{BEGIN}\n{balancers.methods_table()}{END}{after}"
+        raise ValueError(f"README.md should have the lines {first!r} and {last!r} around a table.")
+    return f"{before}{first}\n{table}{last}{after}"
 
 
 if __name__ == "__main__":

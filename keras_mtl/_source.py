@@ -22,3 +22,9 @@ class Source:
     venue: str
     year: int
     arxiv: str | None = None
+
+    @property
+    def link(self) -> str:
+        """The source in a few words, in Markdown."""
+        text = f"{self.authors}, {self.venue} {self.year}"
+        return f"[{text}](https://arxiv.org/abs/{self.arxiv})" if self.arxiv else text

@@ -70,17 +70,10 @@ def methods_table(rows: Sequence[Method] | None = None) -> str:
     columns: dict[str, Callable[[Method], str]] = {
         "name": lambda row: f"`{row.name}`",
         "what it does": lambda row: row.summary.replace("|", "\\|"),
-        "source": lambda row: _link(row.source),
+        "source": lambda row: row.source.link if row.source else "",
         "needs": lambda row: row.needs,
         "cost": lambda row: row.cost,
     }
     lines = [list(columns), ["---"] * len(columns)]
     lines += [[cell(row) for cell in columns.values()] for row in (methods() if rows is None else rows)]
     return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
-
-
-def _link(source: Source | None) -> str:
-    if source is None:
-        return ""
-    text = f"{source.authors}, {source.venue} {source.year}"
-    return f"[{text}](https://arxiv.org/abs/{source.arxiv})" if source.arxiv else text

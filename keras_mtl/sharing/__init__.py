@@ -33,6 +33,11 @@ def names() -> list[str]:
     return registry.names()
 
 
+def classes() -> dict[str, type[Sharing]]:
+    """The classes of all sharing architectures by name."""
+    return registry.classes()
+
+
 def get(identifier: Any) -> Sharing:
     """A sharing architecture from its name, its config or an instance.
 
@@ -69,6 +74,7 @@ __all__ = [
     "Sharing",
     "Soft",
     "Trunk",
+    "classes",
     "describe",
     "get",
     "levels",

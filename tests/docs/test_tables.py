@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_mtl import balancers
+from keras_mtl import balancers, sharing
 
 ROOT = Path(__file__).parents[2]
 MEND = "run `make docs-tables`"
@@ -29,9 +29,12 @@ def test_the_readme_is_up_to_date(tables):
 
 
 def test_both_have_every_method(tables):
-    for text in (tables.page(), tables.readme(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter")):
+    empty = f"before\n{tables.BEGIN}\nold\n{tables.END}\n{tables.SHARING_BEGIN}\nold\n{tables.SHARING_END}\nafter"
+    for text in (tables.page(), tables.readme(empty)):
         for name in balancers.names():
             assert f"\n| `{name}` | " in text
-    assert "old" not in tables.readme(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter")
+    for name in sharing.names():
+        assert f"\n| `{name}` | " in tables.readme(empty)
+    assert "old" not in tables.readme(empty)
     with pytest.raises(ValueError, match="should have the lines"):
         tables.readme("no table")
