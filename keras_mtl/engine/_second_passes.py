@@ -79,7 +79,7 @@ def _values(model: TrainableModel) -> list[Any]:
 
 def _shares(model: TrainableModel, batch: Batch, values: Sequence[Any], state: Sequence[Any]) -> list[Any]:
     predictions, _ = model.stateless_call(values, state, batch.x, training=True)
-    return model.task_losses(batch, predictions)
+    return model.task_losses(batch.labels, predictions, batch.weights, batch.total_counts)
 
 
 def _gradient(tape: tf.GradientTape, target: Any, sources: Sequence[Any], weights: Any) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -12,9 +12,6 @@ import tensorflow as tf
 from keras_mtl._checks import check_same_names
 from keras_mtl.engine._replicas import sum_over_replicas
 from keras_mtl.tasks import Task
-
-if TYPE_CHECKING:
-    from keras_mtl.engine._batch import Batch
 
 
 def by_task(values: Any, tasks: Sequence[Task]) -> dict[str, Any]:
@@ -84,22 +81,25 @@ class TaskLosses:
         for loss in self._sums.values():
             loss.reduction = "sum"
 
-    def __call__(self, batch: Batch, predictions: Mapping[str, Any]) -> list[Any]:
+    def __call__(
+        self, labels: Mapping[str, Any], predictions: Mapping[str, Any], weights: Mapping[str, Any], counts: Any
+    ) -> list[Any]:
         """The replica's share of the loss of each task over the batch, scalars: 0 for a task without a label.
 
         They are not stacked: the gradient of one would then go through the heads of all.
 
         Args:
-            batch: the batch of the replica.
+            labels: by task, `(batch, ...)`.
             predictions: by task, `(batch, ...)`.
+            weights: by task, the weight of each label, 0 where it does not count.
+            counts: how many labels count on all replicas, `[num_tasks]`.
         """
         shares = []
-        counts = tf.unstack(batch.total_counts, len(self._sums))
-        for (task, loss), count in zip(self._sums.items(), counts, strict=True):
-            share = loss(batch.labels[task], predictions[task], sample_weight=batch.weights[task])
+        for (task, loss), count in zip(self._sums.items(), tf.unstack(counts, len(self._sums)), strict=True):
+            share = loss(labels[task], predictions[task], sample_weight=weights[task])
             reduction = self._reductions[task]
             if reduction == "mean_with_sample_weight":
-                count = sum_over_replicas(tf.reduce_sum(batch.weights[task]))
+                count = sum_over_replicas(tf.reduce_sum(weights[task]))
             if reduction not in ("sum", "none", None):
                 share = tf.math.divide_no_nan(share, tf.cast(count, share.dtype))
             shares.append(tf.cast(share, keras.config.floatx()))

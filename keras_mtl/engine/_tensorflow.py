@@ -128,7 +128,8 @@ def _forward(model: TrainableModel, batch: Batch, *, in_parts: bool) -> _Forward
         predictions, features, copies = model(batch.x, training=True), [], []
     # Before anything is reduced: the replicas take turns there, and would overwrite what the layers have added.
     added = list(model.losses)
-    shares, active = model.task_losses(batch, predictions), batch.active
+    active = batch.active
+    shares = model.task_losses(batch.labels, predictions, batch.weights, batch.total_counts)
     return _Forward(
         predictions=predictions,
         shares=shares,
@@ -202,14 +203,15 @@ def test_step(model: TrainableModel, data: Any) -> dict[str, Any]:
     """The logs so far after one batch of one replica: losses weighted by the tasks' own weights."""
     batch = batch_of(model, data)
     predictions = model(batch.x, training=False)
-    shares = model.task_losses(batch, predictions)
+    shares = model.task_losses(batch.labels, predictions, batch.weights, batch.total_counts)
     found = _Forward(predictions, shares, None, batch.active, None, [], [])
     return _logs(model, batch, found, plain_total(model, shares))
 
 
 def losses_by_label(model: TrainableModel, y: Any, predictions: Any, sample_weight: Any) -> Any:
     """The tasks' losses, scalars, from labels and sample weights as the data bring them."""
-    return model.task_losses(labelled(model, None, y, sample_weight), predictions)
+    batch = labelled(model, None, y, sample_weight)
+    return model.task_losses(batch.labels, predictions, batch.weights, batch.total_counts)
 
 
 def plain_total(model: TrainableModel, losses: Any) -> Any:

@@ -16,6 +16,20 @@ def check_labels(model: Any, x: Any, y: Any, *, whole: bool = True) -> Any:
     return engine.checked(model.tasks, x, y, in_pipeline=not engine.checks_in_step(model), whole=whole)
 
 
+def check_train_on_batch(model: Any, arguments: dict[str, Any]) -> None:
+    """Raises a `ValueError` if a step on one batch cannot do what is asked for, and `fit` can."""
+    if isinstance(model.loss_balancer, BilevelBalancer):
+        raise ValueError(
+            f"The balancer `{type(model.loss_balancer).__name__}` needs a second stream of data in each step, which "
+            "`train_on_batch` has no place for. Use `fit` with `balancing_data`."
+        )
+    if arguments.get("class_weight") is not None:
+        raise ValueError(
+            "Parameter `class_weight` goes with `fit`. Received: class_weight in `train_on_batch`. Give "
+            "`sample_weight` here."
+        )
+
+
 def prepare_for_fit(model: Any, arguments: dict[str, Any], balancing_data: Any) -> None:
     """Checks the arguments of `fit`, and adds to them what the labels' weights and the loss balancer need.
 

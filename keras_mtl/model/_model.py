@@ -13,15 +13,9 @@ import keras
 from keras_mtl import engine
 from keras_mtl import tasks as task_kinds
 from keras_mtl._registry import serializable
-from keras_mtl.balancers import (
-    BilevelBalancer,
-    DirectionBalancer,
-    LossBalancer,
-    bind_pair,
-    get_pair,
-)
+from keras_mtl.balancers import DirectionBalancer, LossBalancer, bind_pair, get_pair
 from keras_mtl.model._arguments import check_call, check_outputs, check_sharing, losses_by_task, metrics_by_task
-from keras_mtl.model._fit import check_labels, complete_weights, prepare_for_fit
+from keras_mtl.model._fit import check_labels, check_train_on_batch, complete_weights, prepare_for_fit
 from keras_mtl.model._logs import logs_of
 from keras_mtl.model._random_state import load_random_states, save_random_states
 
@@ -223,16 +217,7 @@ class MultiTaskModel(keras.Model):
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """One update from one batch: `keras.Model.train_on_batch`, with the labels checked first."""
-        if isinstance(self.loss_balancer, BilevelBalancer):
-            raise ValueError(
-                f"The balancer `{type(self.loss_balancer).__name__}` needs a second stream of data in each step, which "
-                "`train_on_batch` has no place for. Use `fit` with `balancing_data`."
-            )
-        if kwargs.get("class_weight") is not None:
-            raise ValueError(
-                "Parameter `class_weight` goes with `fit`. Received: class_weight in `train_on_batch`. Give "
-                "`sample_weight` here."
-            )
+        check_train_on_batch(self, kwargs)
         check_labels(self, x, y, whole=False)
         return super().train_on_batch(x, y, *args, **kwargs)
 
