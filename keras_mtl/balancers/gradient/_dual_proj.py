@@ -25,8 +25,8 @@ class DualProj(GramianBalancer):
 
     Differs from the official code, which adds a margin to the dual variables and a constant to the Gramian: here the
     projection is exact to the precision of the Gramian. Where there are more tasks than dimensions among their
-    gradients, and hardly a direction that conflicts with none, that is little in float32: the direction may be off by a
-    tenth.
+    gradients, and hardly a direction that conflicts with none, that is little in float32: the direction may be off by
+    up to a fifth.
 
     Args:
         **kwargs: `gradients` and `update_every`, as in `GramianBalancer`, and the arguments of `keras.layers.Layer`.

@@ -30,9 +30,9 @@ class FairGrad(GramianBalancer):
     direction by the number of tasks and clips it to the length 1: here the equation is solved to the precision of the
     Gramian, by Newton's method, and the direction is as the paper has it. Where gradients cancel, so that the equation
     has no solution, the direction is 0. Where lengths are 1e6 apart and `alpha` is large, float32 gives the direction
-    to about 1e-5, and the gains of the tasks with long gradients, what the rest leaves of them, to about 1e-3. The
-    length of the direction does not follow that of the gradients: where all are multiplied by `s`, it is by `s ** ((1 -
-    alpha) / (1 + alpha))`.
+    to about 1e-5, and the gains of the tasks with long gradients, what the rest leaves of them, to 1e-3 or, near to a
+    conflict, 1e-2. The length of the direction does not follow that of the gradients: where all are multiplied by `s`,
+    it is by `s ** ((1 - alpha) / (1 + alpha))`.
 
     Args:
         alpha: a number above 0, the fairness. Defaults to 2, as in the authors' scripts for QM9 and CelebA.

@@ -22,11 +22,11 @@ class SDMGrad(GramianBalancer):
     MGDA (0) towards plain weighting (large). Use it where MGDA moves too little, or follows the smallest gradient.
 
     Source: P. Xiao, H. Ban, K. Ji, "Direction-oriented Multi-objective Learning: Simple and Provable Stochastic
-    Algorithms", NeurIPS 2023, equation 6. `g0` is weighted by the tasks' `weight`s, in sum 1 over the tasks that have
-    labels in the batch. Differs from algorithm 1 of the paper, in which `w` takes projected gradient steps on two
-    independent batches, and from the official code, which takes 20 steps with momentum on one batch, from the `w` of
-    the last, and divides the direction by `1 + direction_strength`: here the `w` of the batch is found to the precision
-    of the Gramian, and the direction is as the paper has it.
+    Algorithms", NeurIPS 2023. `g0` is weighted by the tasks' `weight`s, in sum 1 over the tasks that have labels in the
+    batch. Differs from algorithm 1 of the paper, in which `w` takes projected gradient steps on two independent
+    batches, and from the official code, which takes 20 steps with momentum on one batch, from the `w` of the last, and
+    divides the direction by `1 + direction_strength`: here the `w` of the batch is found to the precision of the
+    Gramian, and the direction is as the paper has it.
 
     Args:
         direction_strength: of the mean gradient in the direction, at least 0. Defaults to 0.3.

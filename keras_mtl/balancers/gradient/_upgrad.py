@@ -26,7 +26,7 @@ class UPGrad(GramianBalancer):
     Differs from the official code, which adds a regularization to the normalized Gramian: here the projections are
     exact to the precision of the Gramian, also where gradients differ in length by orders of magnitude. Where there are
     more tasks than dimensions among their gradients, and hardly a direction that conflicts with none, that is little in
-    float32: the direction may be off by a tenth.
+    float32: the direction may be off by up to a fifth.
 
     Args:
         **kwargs: `gradients` and `update_every`, as in `GramianBalancer`, and the arguments of `keras.layers.Layer`.
