@@ -27,7 +27,9 @@ class AlignedMTL(GramianBalancer):
     the other scales are from the official code.
 
     Differs from the official code in what counts as 0: components are told from rounding by the angles between the
-    gradients alone, so that a task with a gradient 1e-6 as long as another's keeps its place.
+    gradients alone, so that a task with a gradient 1e-6 as long as another's keeps its place. Where many gradients are
+    nearly dependent (64 of them in 67 dimensions, each nearly opposite to the rest), the smallest singular value is
+    below what a Gramian in float32 can show, and the direction is not to be relied on.
 
     Args:
         scale: what becomes of the singular values: all are `"min"`, the smallest; `"median"`, the lower of the two in

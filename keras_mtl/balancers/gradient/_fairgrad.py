@@ -24,7 +24,8 @@ class FairGrad(GramianBalancer):
 
     Source: H. Ban, K. Ji, "Fair Resource Allocation in Multi-Task Learning", ICML 2024, section 4: the weights solve
     `G a = a ** (-1 / alpha)`, with the Gramian `G`. The paper has no weights of tasks: here a task's `weight`
-    multiplies its loss beforehand.
+    multiplies its loss beforehand, which has no effect with `alpha=1`, where the direction does not depend on the scale
+    of a loss.
 
     Differs from the official code, which looks for the solution by least squares from equal weights, multiplies the
     direction by the number of tasks and clips it to the length 1: here the equation is solved to the precision of the
