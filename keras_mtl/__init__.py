@@ -9,7 +9,7 @@
 import importlib
 from types import ModuleType
 
-from keras_mtl import backbones, balancers, heads, losses, sharing, tasks
+from keras_mtl import backbones, balancers, heads, losses, metrics, sharing, tasks
 from keras_mtl._version import __version__
 from keras_mtl.model import MultiTaskModel, build_model
 
@@ -27,6 +27,7 @@ __all__ = [
     "export",
     "heads",
     "losses",
+    "metrics",
     "plots",
     "sharing",
     "tasks",

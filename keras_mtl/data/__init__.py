@@ -13,6 +13,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from keras_mtl.data._labels import MISSING
+from keras_mtl.data._leaks import Leaks, find_leaks
+from keras_mtl.data._missing import mask_missing
+from keras_mtl.data._mix import mix
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -55,4 +60,4 @@ def multi_digits(
     return load(split, batch_size=batch_size, data_dir=data_dir, shuffle_seed=shuffle_seed)
 
 
-__all__ = ["multi_digits"]
+__all__ = ["MISSING", "Leaks", "find_leaks", "mask_missing", "mix", "multi_digits"]

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_mtl.engine._label_checks import check_specification, validated
 from keras_mtl.engine._replicas import sum_over_replicas
 from keras_mtl.engine._task_losses import by_task, weights_by_task
+from keras_mtl.tasks import Task
 
 if TYPE_CHECKING:
     from keras_mtl.engine._protocol import TrainableModel
@@ -51,6 +52,8 @@ def batch_of(model: TrainableModel, data: Any) -> Batch:
     """A batch from what the data bring, its labels checked."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     check_specification(model.tasks, y)
+    y = {**y, **{task.label: _with_rank(task, y[task.label]) for task in model.tasks}}
+    _check_places(model, y)
     if checks_in_step(model):
         y = validated(model.tasks, y)
     return labelled(model, x, y, sample_weight)
@@ -88,10 +91,42 @@ def checks_in_step(model: TrainableModel) -> bool:
 
 
 def as_columns(model: TrainableModel, labels: dict[str, Any]) -> dict[str, Any]:
-    """The labels of tasks that predict one number as `(batch, 1)`, as the predictions are: some metrics insist."""
-    columns = {
-        task.name: tf.reshape(labels[task.name], (-1, 1))
-        for task in model.tasks
-        if task.num_outputs == 1 and task.label_shape == ()
-    }
-    return {**labels, **columns}
+    """The labels of tasks that predict one number with an axis for it, as the predictions have: some metrics insist.
+
+    Where a task predicts something for each place, and `labels` have no places, there is one for all of them.
+    """
+    return {**labels, **{task.name: _as_column(model, task, labels[task.name]) for task in model.tasks}}
+
+
+def _as_column(model: TrainableModel, task: Task, labels: Any) -> Any:
+    if not task.num_place_axes:
+        return tf.reshape(labels, (-1, 1)) if task.num_outputs == 1 and task.label_shape == () else labels
+    rank = labels.shape.rank
+    if rank == 1 + len(task.label_shape):
+        places = [size or 1 for size in model.output[task.name].shape[1 : 1 + task.num_place_axes]]
+        for _ in places:
+            labels = tf.expand_dims(labels, 1)
+        labels = tf.tile(labels, [1, *places, *[1] * len(task.label_shape)])
+    if task.num_outputs == 1 and labels.shape.rank == 1 + task.num_place_axes:
+        labels = tf.expand_dims(labels, -1)
+    return labels
+
+
+def _with_rank(task: Task, labels: Any) -> Any:
+    """The labels with a rank, which Keras forgets where a step is given `(batch,)` and then `(batch, 1)`."""
+    if labels.shape.rank is not None:
+        return labels
+    sizes = tf.ensure_shape(tf.shape(labels)[: 1 + task.num_place_axes], [1 + task.num_place_axes])
+    return tf.reshape(labels, tf.concat([sizes, tf.constant(task.label_shape, "int32")], 0))
+
+
+def _check_places(model: TrainableModel, labels: dict[str, Any]) -> None:
+    """Raises a `ValueError` if labels have other places than the predictions, as far as the sizes are known."""
+    for task in model.tasks:
+        received = labels[task.label].shape[1 : 1 + task.num_place_axes]
+        expected = model.output[task.name].shape[1 : 1 + task.num_place_axes]
+        if any(None not in pair and pair[0] != pair[1] for pair in zip(received, expected, strict=True)):
+            raise task.label_error(
+                f"have {' x '.join(map(str, expected))} places, as its predictions have",
+                f"labels of shape {tuple(labels[task.label].shape)}",
+            )

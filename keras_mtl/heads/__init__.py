@@ -8,5 +8,9 @@
 """
 
 from keras_mtl.heads._dense import dense_head, pool
+from keras_mtl.heads._map import map_head
+from keras_mtl.heads._ordinal import OrdinalLogits, ordinal_head
+from keras_mtl.heads._resize_like import ResizeLike
+from keras_mtl.heads._token import token_head
 
-__all__ = ["dense_head", "pool"]
+__all__ = ["OrdinalLogits", "ResizeLike", "dense_head", "map_head", "ordinal_head", "pool", "token_head"]

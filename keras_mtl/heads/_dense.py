@@ -52,9 +52,18 @@ def dense_head(
         A tensor `(batch, units)`.
     """
     x = pool(features, f"{name}_pool")
-    for index, number in enumerate(hidden_units):
-        x = keras.layers.Dense(number, activation="relu", name=f"{name}_hidden_{index}")(x)
-    if dropout:
-        x = keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
+    return dense_layers(x, name, units=units, activation=activation, hidden_units=hidden_units, dropout=dropout)
+
+
+def dense_layers(x: Any, name: str, *, units: int, activation: str, hidden_units: Sequence[int], dropout: float) -> Any:
+    """The layers of a head over the last axis of features `(batch, ..., channels)`."""
+    x = hidden_layers(x, name, hidden_units=hidden_units, dropout=dropout)
     x = keras.layers.Dense(units, name=f"{name}_logits")(x)
     return keras.layers.Activation(activation, dtype="float32", name=name)(x)
+
+
+def hidden_layers(x: Any, name: str, *, hidden_units: Sequence[int], dropout: float) -> Any:
+    """The layers of a head before its last, over the last axis of features `(batch, ..., channels)`."""
+    for index, number in enumerate(hidden_units):
+        x = keras.layers.Dense(number, activation="relu", name=f"{name}_hidden_{index}")(x)
+    return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x) if dropout else x

@@ -1,4 +1,4 @@
-"""Losses: balanced ones for any `keras.Model`, where there is no `MultiTaskModel`.
+"""Losses: balanced ones for any `keras.Model`, where there is no `MultiTaskModel`, and those that tasks add to Keras'.
 
 >>> from keras_mtl import losses
 >>> by_task, callback = losses.balanced({"kind": "SparseCategoricalCrossentropy", "size": "mse"}, "uncertainty")
@@ -9,5 +9,16 @@
 from keras_mtl.losses._balanced import balanced
 from keras_mtl.losses._balanced_loss import BalancedLoss
 from keras_mtl.losses._balancing import Balancing
+from keras_mtl.losses._class_weighted import ClassWeighted
+from keras_mtl.losses._labelwise import LabelwiseCrossentropy, LabelwiseLoss
+from keras_mtl.losses._smoothed_crossentropy import SmoothedCrossentropy
 
-__all__ = ["BalancedLoss", "Balancing", "balanced"]
+__all__ = [
+    "BalancedLoss",
+    "Balancing",
+    "ClassWeighted",
+    "LabelwiseCrossentropy",
+    "LabelwiseLoss",
+    "SmoothedCrossentropy",
+    "balanced",
+]

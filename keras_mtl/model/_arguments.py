@@ -14,7 +14,7 @@ from keras_mtl.tasks import Task
 
 
 def check_outputs(outputs: Any, tasks: Sequence[Task]) -> None:
-    """Raises a `ValueError` unless `outputs` has a tensor `(batch, num_outputs)` for each task."""
+    """Raises a `ValueError` unless `outputs` has a tensor for each task, of the shape that it predicts."""
     if not isinstance(outputs, Mapping):
         raise ValueError(
             f"Parameter `outputs` should be a dict of tensors by task name. Received: {type(outputs).__name__}"
@@ -23,11 +23,7 @@ def check_outputs(outputs: Any, tasks: Sequence[Task]) -> None:
         outputs, [task.name for task in tasks], what="keys of `outputs`", mend="Give one output for each task."
     )
     for task in tasks:
-        shape = tuple(outputs[task.name].shape)
-        if len(shape) != 2 or shape[1] != task.num_outputs:
-            raise ValueError(
-                f"The output of task {task.name!r} should have shape (batch, {task.num_outputs}). Received: {shape}"
-            )
+        task.check_output(outputs[task.name].shape)
 
 
 def check_call(model: keras.Model, kind: type[keras.Model], balancer: Balancer) -> None:
@@ -53,14 +49,15 @@ def check_sharing(parts: engine.Partition, balancer: Balancer) -> None:
 
 def losses_by_task(given: Mapping[str, Any] | None, tasks: Sequence[Task]) -> dict[str, keras.losses.Loss]:
     """The loss of each task: its own, or what `compile` was given in its place."""
-    losses = {task.name: task.loss for task in tasks}
+    losses, kinds = {task.name: task.loss for task in tasks}, {task.name: task for task in tasks}
     for task, identifier in _by_task(given, tasks, "loss").items():
-        losses[task] = keras.losses.get(identifier)
-        if not isinstance(losses[task], keras.losses.Loss):
+        loss = keras.losses.get(identifier)
+        if not isinstance(loss, keras.losses.Loss):
             raise ValueError(
                 f"The loss of task {task!r} should be a `keras.losses.Loss`, the name of its class "
                 f"('MeanSquaredError', not 'mse') or its config. Received: {identifier!r}"
             )
+        losses[task] = kinds[task].adapted(loss)
     return losses
 
 

@@ -15,7 +15,8 @@ from keras_mtl.tasks import Task
 class Hard(Sharing):
     """Hard parameter sharing: every task reads the same features.
 
-    The last level of the backbone is averaged to a vector once, and each head stands on that vector.
+    The last level of the backbone is averaged to a vector once, and each head stands on that vector; those of tasks
+    that predict something for each pixel or token stand on the last level itself.
 
     Source: R. Caruana, "Multitask Learning", Machine Learning, 1997.
 
@@ -31,7 +32,7 @@ class Hard(Sharing):
     source = Source("Caruana", "Multitask Learning", "Machine Learning", 1997)
 
     def __call__(self, features: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
-        """The same vector for every task."""
+        """The same vector, or the same map, for every task."""
         *_, last = features.values()
-        vector = heads.pool(last, "shared_pool")
-        return {task.name: vector for task in tasks}
+        vector = last if all(task.reads_maps for task in tasks) else heads.pool(last, "shared_pool")
+        return {task.name: last if task.reads_maps else vector for task in tasks}

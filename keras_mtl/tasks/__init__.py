@@ -1,8 +1,8 @@
 """Tasks: what is learnt. Each says how its output looks, what it is trained and judged by, and which labels are valid.
 
 >>> from keras_mtl import tasks
->>> tasks.names()
-['binary_classification', 'classification', 'regression']
+>>> tasks.names()[:3]
+['binary_classification', 'classification', 'dense_regression']
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,12 @@ from typing import Any
 from keras_mtl.tasks._base import Task, registry
 from keras_mtl.tasks._binary_classification import BinaryClassification
 from keras_mtl.tasks._classification import Classification
+from keras_mtl.tasks._dense_regression import DenseRegression
+from keras_mtl.tasks._multi_label_classification import MultiLabelClassification
+from keras_mtl.tasks._ordinal_regression import OrdinalRegression
 from keras_mtl.tasks._regression import Regression
+from keras_mtl.tasks._segmentation import Segmentation
+from keras_mtl.tasks._sequence_tagging import SequenceTagging
 
 
 def names() -> list[str]:
@@ -63,4 +68,17 @@ def get_all(identifiers: Sequence[Any]) -> tuple[Task, ...]:
     return tasks
 
 
-__all__ = ["BinaryClassification", "Classification", "Regression", "Task", "get", "get_all", "names"]
+__all__ = [
+    "BinaryClassification",
+    "Classification",
+    "DenseRegression",
+    "MultiLabelClassification",
+    "OrdinalRegression",
+    "Regression",
+    "Segmentation",
+    "SequenceTagging",
+    "Task",
+    "get",
+    "get_all",
+    "names",
+]

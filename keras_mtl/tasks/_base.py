@@ -31,7 +31,8 @@ class Task(abc.ABC):
             it stands in the balancer's documentation; under `"equal"` the loss is multiplied by it.
         label: the key of the task's labels in the data. Defaults to `name`.
         loss: a `keras.losses.Loss`, its name or config, in place of the kind's own.
-        metrics: further metrics (instances, names or configs) beside the kind's own.
+        metrics: further metrics (instances, names or configs) beside the kind's own. Kinds whose labels are classes
+            know `"precision"`, `"recall"`, `"f1"` and `"average_precision"` too, averaged over the classes.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -47,7 +48,10 @@ class Task(abc.ABC):
     num_outputs: int
     #: The activation of the output.
     activation: str
-    #: The shape of the label of one example. Where it is `()`, labels of `(1,)` will do too.
+    #: How many axes of a prediction, after that of the batch, are places, each with a label of its own: 1 for
+    #: sequences, 2 for images. Their sizes are the data's.
+    num_place_axes: int = 0
+    #: The shape of the label of one example, or of one place. Where it is `()`, labels of `(1,)` will do too.
     label_shape: tuple[int, ...] = ()
     #: The dtype that labels usually have.
     label_dtype: str = "float32"
@@ -117,11 +121,43 @@ class Task(abc.ABC):
     def check_dtype(self, dtype: np.dtype) -> None:
         """Raises a `ValueError` if labels of this dtype cannot be the task's."""
 
+    @property
+    def reads_maps(self) -> bool:
+        """Whether the head reads feature maps `(batch, ..., channels)`, and cannot do with vectors."""
+        return self.num_place_axes > 0
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """The shape of the prediction of one example, None where the size is the data's."""
+        return (*[None] * self.num_place_axes, self.num_outputs)
+
+    def own_metrics(self) -> list[keras.metrics.Metric]:
+        """Fresh metrics of the kind itself, the primary one first."""
+        return [self.primary_metric_class(name=self.primary_metric)]
+
+    def named_metric(self, name: str) -> keras.metrics.Metric | None:
+        """The metric that a name stands for with the task's labels, or None where Keras' own is meant.
+
+        Args:
+            name: such as `"precision"`.
+        """
+        del name
+        return None
+
+    def adapted(self, loss: keras.losses.Loss) -> keras.losses.Loss:
+        """A loss as the task applies it to its labels.
+
+        Args:
+            loss: the kind's own, or one that was given in its place.
+        """
+        return loss
+
     def metric(self, identifier: Any) -> keras.metrics.Metric:
         """A metric for the task from an instance, the name of a class, a config or a function.
 
         Args:
-            identifier: as anywhere in Keras. `"accuracy"` is the accuracy that fits the task's labels.
+            identifier: as anywhere in Keras, and the names that `Task` lists. `"accuracy"` is the accuracy that fits
+                the task's labels.
 
         Raises:
             ValueError: if there is no such metric, or the task knows no accuracy.
@@ -130,6 +166,9 @@ class Task(abc.ABC):
             if self.accuracy_class is None:
                 raise ValueError(f"The task {self.name!r} ({type(self).__name__}) has no accuracy. Name another one.")
             return self.accuracy_class(name=identifier)
+        named = self.named_metric(identifier) if isinstance(identifier, str) else None
+        if named is not None:
+            return named
         metric = keras.metrics.get(identifier)
         if isinstance(identifier, str) and isinstance(metric, keras.metrics.Metric):
             # Keras numbers the metrics of a process, `precision_1`, and the keys of the logs with them.
@@ -158,7 +197,7 @@ class Task(abc.ABC):
         """
         dtype = keras.backend.standardize_dtype(labels.dtype)
         absent = ops.isnan(labels) if "float" in dtype else ops.zeros_like(labels, dtype="bool")
-        if self.missing_label is not None and not dtype.startswith(("uint", "bool")):
+        if self.missing_label is not None and _has(dtype, self.missing_label):
             absent = ops.logical_or(absent, ops.equal(labels, self.missing_label))
         within = tuple(range(1 + self.num_label_axes, len(labels.shape)))
         return ops.any(absent, axis=within) if within else absent
@@ -177,13 +216,13 @@ class Task(abc.ABC):
     @property
     def loss(self) -> keras.losses.Loss:
         """What the task is trained by."""
-        return self.default_loss() if self._loss is None else self._loss
+        return self.adapted(self.default_loss() if self._loss is None else self._loss)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """Fresh metrics: the kind's own, then those that were asked for."""
         asked_for = [type(metric).from_config(metric.get_config()) for metric in self._metrics]
-        return [self.primary_metric_class(name=self.primary_metric), *asked_for]
+        return [*self.own_metrics(), *asked_for]
 
     def head(self, features: Any) -> Any:
         """The task's layers: from features `(batch, ..., channels)` to its prediction `(batch, num_outputs)`."""
@@ -196,13 +235,38 @@ class Task(abc.ABC):
             dropout=self.dropout,
         )
 
+    def check_features(self, features: Any) -> None:
+        """Raises a `ValueError` if a head that reads feature maps is given something else.
+
+        Args:
+            features: a tensor, or a list of tensors.
+        """
+        rank = 2 + self.num_place_axes
+        found = list(features) if isinstance(features, (list, tuple)) else [features]
+        if not found or any(len(one.shape) != rank for one in found):
+            named = ", ".join(("batch", *_AXES[self.num_place_axes], "channels"))
+            raise ValueError(
+                f"The task {self.name!r} ({type(self).__name__}) reads features ({named}). Received: features of shape "
+                f"{', '.join(str(tuple(one.shape)) for one in found) or '()'}. Give the model a backbone that ends in "
+                "such features (name the layer as `features`), and an architecture that hands them on, as 'hard', "
+                "'independent' and 'cross_stitch' do, and mixtures of experts do not."
+            )
+
     def check_shape(self, shape: Sequence[int | None]) -> None:
         """Raises a `ValueError` if labels of this shape, batch dimension included, cannot be the task's."""
         allowed = [(), (1,)] if self.label_shape == () else [self.label_shape]
-        received = tuple(shape[1:])
-        if len(shape) == 0 or not any(_fits(received, example) for example in allowed):
-            expected = " or ".join(str(("batch", *example)).replace("'", "") for example in allowed)
+        received, places = tuple(shape[1:]), self.output_shape[: self.num_place_axes]
+        if len(shape) == 0 or not any(_fits(received, (*places, *example)) for example in allowed):
+            named = [size or axis for size, axis in zip(places, _AXES[self.num_place_axes], strict=True)]
+            expected = " or ".join(str(("batch", *named, *example)).replace("'", "") for example in allowed)
             raise self.label_error(f"have shape {expected}", f"shape {tuple(shape)}")
+
+    def check_output(self, shape: Sequence[int | None]) -> None:
+        """Raises a `ValueError` if a prediction of this shape, batch dimension included, cannot be the task's."""
+        if len(shape) == 0 or not _fits(tuple(shape[1:]), self.output_shape):
+            places = [size or axis for size, axis in zip(self.output_shape, _AXES[self.num_place_axes], strict=False)]
+            expected = str(("batch", *places, self.num_outputs)).replace("'", "")
+            raise ValueError(f"The output of task {self.name!r} should have shape {expected}. Received: {tuple(shape)}")
 
     def check_labels(self, values: np.ndarray) -> None:
         """Raises a `ValueError` if labels `(batch, ...)` have values that the task does not admit."""
@@ -240,8 +304,20 @@ class Task(abc.ABC):
         return f"{type(self).__name__}({self.name!r})"
 
 
-def _fits(received: tuple[int | None, ...], expected: tuple[int, ...]) -> bool:
-    return len(received) == len(expected) and all(r in (None, e) for r, e in zip(received, expected, strict=True))
+#: What places are called in messages, by the number of their axes.
+_AXES: dict[int, tuple[str, ...]] = {0: (), 1: ("length",), 2: ("height", "width")}
+
+
+def _fits(received: tuple[int | None, ...], expected: tuple[int | None, ...]) -> bool:
+    pairs = zip(received, expected, strict=False)
+    return len(received) == len(expected) and all(r is None or e is None or r == e for r, e in pairs)
+
+
+def _has(dtype: str, value: int) -> bool:
+    """Whether a dtype has the integer."""
+    if dtype == "bool" or "float" in dtype:
+        return dtype != "bool"
+    return bool(np.iinfo(dtype).min <= value <= np.iinfo(dtype).max)
 
 
 registry: Registry[Task] = Registry("task kind", Task)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
-import numpy as np
-from keras import ops
 
-from keras_mtl.tasks._base import Task, registry
+from keras_mtl.tasks._base import registry
+from keras_mtl.tasks._yes_or_no import YesOrNo
 
 
 @registry.register("binary_classification")
-class BinaryClassification(Task):
+class BinaryClassification(YesOrNo):
     """Yes or no.
 
     The output is the probability of "yes", `(batch, 1)`; labels are numbers from 0 to 1, `(batch,)` or `(batch, 1)`, of
@@ -21,10 +18,13 @@ class BinaryClassification(Task):
 
     Args:
         name: see `Task`.
+        class_weights: two finite numbers of at least 0, by which the loss of labels 0 and 1 is multiplied. Defaults to
+            None: both count alike.
+        label_smoothing: how far labels are moved towards 0.5 in the kind's own loss, from 0 to 1. Defaults to 0.
         **kwargs: the other arguments of `Task`.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: if an argument is out of range, or `label_smoothing` goes with a `loss`.
 
     Example:
 
@@ -35,33 +35,11 @@ class BinaryClassification(Task):
 
     primary_metric_class = keras.metrics.AUC
     primary_metric = "auc"
-    higher_is_better = True
-    missing_label = -1
-    accuracy_class = keras.metrics.BinaryAccuracy
-    activation = "sigmoid"
-    num_outputs = 1
 
     def default_loss(self) -> keras.losses.Loss:
         """The binary cross-entropy."""
-        return keras.losses.BinaryCrossentropy()
+        return keras.losses.BinaryCrossentropy(label_smoothing=self.label_smoothing)
 
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """Fresh metrics: the area under the curve, the accuracy, then those that were asked for."""
-        auc, *asked_for = super().metrics
-        return [auc, keras.metrics.BinaryAccuracy(name="accuracy"), *asked_for]
-
-    def check_dtype(self, dtype: np.dtype) -> None:
-        """Raises unless the dtype is a number or boolean."""
-        if dtype.kind not in "biuf":
-            raise self.label_error("be of an integer, boolean or float dtype", f"dtype {dtype}")
-
-    def valid(self, labels: Any) -> Any:
-        """Numbers in range."""
-        labels = ops.cast(labels, "float32")
-        return (labels >= 0) & (labels <= 1)
-
-    @property
-    def valid_labels(self) -> str:
-        """The range, in words."""
-        return "be from 0 to 1"
+    def own_metrics(self) -> list[keras.metrics.Metric]:
+        """The area under the ROC curve, and the accuracy."""
+        return [keras.metrics.AUC(name="auc"), keras.metrics.BinaryAccuracy(name="accuracy")]

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 
-from keras_mtl._checks import check_integer
-from keras_mtl.tasks._base import Task, registry
+from keras_mtl.tasks._base import registry
+from keras_mtl.tasks._class_indices import ClassIndices
 
 
 @registry.register("classification")
-class Classification(Task):
+class Classification(ClassIndices):
     """One of `num_classes` classes that exclude each other.
 
     The output is a probability for each class, `(batch, num_classes)`; labels are class indices, `(batch,)` or
@@ -22,15 +20,19 @@ class Classification(Task):
     Args:
         name: see `Task`.
         num_classes: the number of classes, at least 2.
+        class_weights: a finite number of at least 0 for each class, by which the loss of its labels is multiplied.
+            Defaults to None: all count alike.
+        label_smoothing: the share of a label that is spread evenly over all classes in the kind's own loss, from 0 to
+            1. Defaults to 0.
         **kwargs: the other arguments of `Task`.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: if an argument is out of range, or `label_smoothing` goes with a `loss`.
 
     Example:
 
     >>> from keras_mtl import tasks
-    >>> task = tasks.Classification("breed", num_classes=37, hidden_units=64)
+    >>> task = tasks.Classification("breed", num_classes=37, hidden_units=64, metrics=["f1"])
     >>> task.primary_metric, task.higher_is_better
     ('accuracy', True)
     """
@@ -38,19 +40,6 @@ class Classification(Task):
     primary_metric_class = keras.metrics.SparseCategoricalAccuracy
     primary_metric = "accuracy"
     higher_is_better = True
-    missing_label = -1
-    accuracy_class = keras.metrics.SparseCategoricalAccuracy
-    activation = "softmax"
-    label_dtype = "int32"
-
-    def __init__(self, name: str, num_classes: int, **kwargs: Any) -> None:
-        super().__init__(name, **kwargs)
-        self.num_classes = check_integer(num_classes, "num_classes", minimum=2)
-        self.num_outputs = self.num_classes
-
-    def default_loss(self) -> keras.losses.Loss:
-        """The cross-entropy with class indices."""
-        return keras.losses.SparseCategoricalCrossentropy()
 
     def check_shape(self, shape: Any) -> None:
         """Raises for all but `(batch,)` and `(batch, 1)`."""
@@ -59,22 +48,3 @@ class Classification(Task):
                 "be class indices of shape (batch,)", f"shape {tuple(shape)}", "One-hot labels: pass y.argmax(axis=-1)."
             )
         super().check_shape(shape)
-
-    def check_dtype(self, dtype: np.dtype) -> None:
-        """Raises unless the dtype is an integer."""
-        if dtype.kind not in "iu":
-            raise self.label_error("be of an integer dtype", f"dtype {dtype}", 'Pass y.astype("int32").')
-
-    def valid(self, labels: Any) -> Any:
-        """Indices in range."""
-        labels = ops.cast(labels, "int64")  # a number of classes may be beyond the range of the labels' dtype
-        return (labels >= 0) & (labels < self.num_classes)
-
-    @property
-    def valid_labels(self) -> str:
-        """The range, in words."""
-        return f"be class indices from 0 to {self.num_classes - 1}"
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of `__init__`."""
-        return {**super().get_config(), "num_classes": self.num_classes}

@@ -6,6 +6,7 @@ import pytest
 
 import keras_mtl as mtl
 from keras_mtl import balancers
+from keras_mtl.model._random_state import random_states
 from tests.models import (
     largest_difference,
     second_stream,
@@ -67,10 +68,10 @@ def test_dropout_goes_on_with_the_same_random_numbers(tmp_path):
     model.save_weights(tmp_path / "model.weights.h5")
     loaded, other = keras.saving.load_model(tmp_path / "model.keras"), build()
     other.load_weights(tmp_path / "model.weights.h5")
-    assert [state.numpy().tolist() for state in loaded._random_states()] == [
-        state.numpy().tolist() for state in model._random_states()
+    assert [state.numpy().tolist() for state in random_states(loaded)] == [
+        state.numpy().tolist() for state in random_states(model)
     ]
-    assert len(loaded._random_states()) == 4  # three of dropout, one of the balancer
+    assert len(random_states(loaded)) == 4  # three of dropout, one of the balancer
     for each in (model, loaded):
         each.fit(x, y, batch_size=8, shuffle=False, verbose=0)
     assert largest_difference(model, loaded) <= 1e-6

@@ -12,7 +12,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up. A part does not import another part of its own layer; a foundation may import another.
 LAYERS = [
     {"_checks", "_registry", "_optional", "_files", "_graph", "_math", "_source", "_version"},
-    {"heads", "backbones", "balancers", "data"},
+    {"heads", "backbones", "balancers", "data", "metrics"},
     {"losses"},
     {"tasks"},
     {"sharing"},

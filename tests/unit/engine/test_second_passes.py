@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_mtl import MultiTaskModel, balancers, tasks
+from keras_mtl.model._random_state import random_states
 from tests.models import second_stream, three_task_data, three_task_model
 
 NAMES = ("a", "b")
@@ -65,7 +66,7 @@ def test_it_leaves_statistics_random_streams_and_penalties_alone():
         assert history["loss"][0] > history["a_loss"][0] + history["b_loss"][0]
     for first, second in zip(plain.get_weights(), looking.get_weights(), strict=False):
         np.testing.assert_allclose(first, second, atol=1e-6)
-    seeds = [state.numpy().tolist() for model in (plain, looking) for state in model._random_states()]
+    seeds = [state.numpy().tolist() for model in (plain, looking) for state in random_states(model)]
     assert seeds[0] == seeds[1]
 
 

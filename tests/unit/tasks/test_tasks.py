@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mtl import tasks
+from keras_mtl import losses, metrics, tasks
 
 # By kind: the arguments beside the name; labels of four examples, a good prediction of them, and a bad one.
 EXAMPLES = {
@@ -19,6 +19,51 @@ EXAMPLES = {
         [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.1, 0.8, 0.1]],
         [[0.1, 0.1, 0.8], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.8, 0.1]],
     ),
+    "dense_regression": (
+        {"num_outputs": 2, "label_size": [1, 2]},
+        [
+            [[[0.0, 1.0], [2.0, 3.0]]],
+            [[[4.0, 5.0], [6.0, 7.0]]],
+            [[[0.0, 1.0], [2.0, 3.0]]],
+            [[[4.0, 5.0], [6.0, 7.0]]],
+        ],
+        [
+            [[[0.1, 1.0], [2.0, 3.1]]],
+            [[[4.0, 5.0], [6.0, 7.0]]],
+            [[[0.0, 1.0], [2.0, 3.0]]],
+            [[[4.0, 5.0], [6.0, 7.0]]],
+        ],
+        [
+            [[[3.0, 1.0], [2.0, 0.0]]],
+            [[[1.0, 5.0], [6.0, 7.0]]],
+            [[[0.0, 1.0], [2.0, 3.0]]],
+            [[[4.0, 5.0], [6.0, 7.0]]],
+        ],
+    ),
+    "multi_label_classification": (
+        {"num_labels": 2},
+        [[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]],
+        [[0.1, 0.9], [0.8, 0.7], [0.9, 0.2], [0.2, 0.1]],
+        [[0.9, 0.1], [0.2, 0.7], [0.1, 0.8], [0.6, 0.9]],
+    ),
+    "ordinal_regression": (
+        {"num_classes": 3},
+        [0, 1, 2, 1],
+        [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.1, 0.8, 0.1]],
+        [[0.1, 0.1, 0.8], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.8, 0.1]],
+    ),
+    "segmentation": (
+        {"num_classes": 2, "label_size": [1, 2]},
+        [[[0, 1]], [[1, 1]], [[0, 0]], [[1, 0]]],
+        [[[[0.9, 0.1], [0.2, 0.8]]], [[[0.1, 0.9], [0.2, 0.8]]], [[[0.9, 0.1]] * 2], [[[0.1, 0.9], [0.8, 0.2]]]],
+        [[[[0.1, 0.9], [0.8, 0.2]]], [[[0.1, 0.9], [0.8, 0.2]]], [[[0.1, 0.9]] * 2], [[[0.1, 0.9], [0.8, 0.2]]]],
+    ),
+    "sequence_tagging": (
+        {"num_classes": 2},
+        [[0, 1], [1, 1], [0, 0], [1, 0]],
+        [[[0.9, 0.1], [0.2, 0.8]], [[0.1, 0.9], [0.2, 0.8]], [[0.9, 0.1]] * 2, [[0.1, 0.9], [0.8, 0.2]]],
+        [[[0.1, 0.9], [0.8, 0.2]], [[0.1, 0.9], [0.8, 0.2]], [[0.1, 0.9]] * 2, [[0.1, 0.9], [0.8, 0.2]]],
+    ),
     "regression": (
         {"num_outputs": 2},
         [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0]],
@@ -26,6 +71,21 @@ EXAMPLES = {
         [[3.0, 1.0], [2.0, 0.0], [1.0, 5.0], [6.0, 7.0]],
     ),
 }
+
+
+# What the heads of tasks that predict something for each place read.
+MAPS = {"dense_regression": (1, 2, 6), "segmentation": (1, 2, 6), "sequence_tagging": (2, 6)}
+
+
+def own(loss):
+    """The loss within those that make it one of labels by themselves."""
+    return loss.loss if isinstance(loss, losses.LabelwiseLoss) else loss
+
+
+@pytest.fixture
+def shape(kind):
+    """The shape of features that every head of the kind reads."""
+    return MAPS.get(kind, (6,))
 
 
 @pytest.fixture(params=tasks.names())
@@ -111,8 +171,8 @@ class TestConfig:
         assert found.get_config() == task.get_config()
         assert (found.name, found.hidden_units, found.dropout) == ("age", (8, 4), 0.25)
         assert (found.weight, found.label) == (2.0, "years")
-        assert isinstance(found.loss, keras.losses.BinaryCrossentropy)
-        assert found.loss.get_config()["label_smoothing"] == 0.25
+        assert isinstance(own(found.loss), keras.losses.BinaryCrossentropy)
+        assert own(found.loss).get_config()["label_smoothing"] == 0.25
         assert [metric.name for metric in found.metrics] == [metric.name for metric in task.metrics]
         assert [metric.name for metric in found.metrics][-2:] == ["rmse", "mean_squared_error"]
 
@@ -175,11 +235,11 @@ class TestLoss:
     )
     def test_takes_the_place_of_the_kinds_own(self, make, loss):
         assert not isinstance(make().loss, keras.losses.Huber)
-        assert isinstance(make(loss=loss).loss, keras.losses.Huber)
+        assert isinstance(own(make(loss=loss).loss), keras.losses.Huber)
 
     def test_an_instance_is_used_as_it_is(self, make):
         loss = keras.losses.Huber()
-        assert make(loss=loss).loss is loss
+        assert own(make(loss=loss).loss) is loss
 
     @pytest.mark.parametrize("loss", ["mse", keras.losses.mean_squared_error])
     def test_a_bare_function_is_refused(self, make, loss):
@@ -242,43 +302,52 @@ class TestMetrics:
 
 
 class TestHead:
-    @pytest.mark.parametrize("shape", [(6,), (4, 6), (4, 3, 6), (2, 2, 2, 6)])
-    def test_predicts_from_vectors_and_maps(self, make, shape):
+    @pytest.mark.parametrize("shape", [(6,), (4, 6), (1, 2, 6), (2, 2, 2, 6)])
+    def test_predicts_from_vectors_and_maps(self, kind, make, shape):
         task, features = make(), keras.Input(shape)
+        if task.reads_maps and len(shape) != len(MAPS[kind]):
+            message = (
+                rf"The task 'age' \(\w+\) reads features \(batch, .*channels\). .* {re.escape(str((None, *shape)))}"
+            )
+            with pytest.raises(ValueError, match=message):
+                task.head(features)
+            return
         prediction = task.head(features)
-        assert prediction.shape == (None, task.num_outputs)
+        assert prediction.shape == (None, *(shape[:-1] if task.reads_maps else ()), task.num_outputs)
+        task.check_output(prediction.shape)
         assert prediction.dtype == "float32"
         assert keras.Model(features, prediction).layers[-1].name == "age"
 
-    def test_has_the_hidden_layers_and_the_dropout_that_were_asked_for(self, make):
-        features = keras.Input((6,))
+    def test_has_the_hidden_layers_and_the_dropout_that_were_asked_for(self, make, shape):
+        features = keras.Input(shape)
         plain = keras.Model(features, make().head(features)).layers
         model = keras.Model(features, make(hidden_units=[8, 5], dropout=0.25).head(features))
         assert len(model.layers) == len(plain) + 3
-        assert [model.get_layer(f"age_hidden_{index}").units for index in range(2)] == [8, 5]
+        hidden = [model.get_layer(f"age_hidden_{index}") for index in range(2)]
+        assert [getattr(layer, "units", None) or layer.filters for layer in hidden] == [8, 5]
         assert model.get_layer("age_dropout").rate == 0.25
 
-    def test_heads_of_two_tasks_stand_side_by_side(self, make):
-        features = keras.Input((4, 4, 6))
+    def test_heads_of_two_tasks_stand_side_by_side(self, make, shape):
+        features = keras.Input(shape)
         outputs = {name: make(name, hidden_units=4, dropout=0.5).head(features) for name in ("first", "second")}
         model = keras.Model(features, outputs)
-        assert {name: value.shape for name, value in model(np.ones((2, 4, 4, 6))).items()} == {
-            name: (2, make().num_outputs) for name in ("first", "second")
+        assert {name: value.shape for name, value in model(np.ones((2, *shape))).items()} == {
+            name: (2, *(shape[:-1] if make().reads_maps else ()), make().num_outputs) for name in ("first", "second")
         }
 
-    def test_each_call_makes_layers_of_its_own(self, make):
-        task, features = make(), keras.Input((6,))
+    def test_each_call_makes_layers_of_its_own(self, make, shape):
+        task, features = make(), keras.Input(shape)
         first, second = (keras.Model(features, task.head(features)) for _ in range(2))
         assert not {id(v) for v in first.variables} & {id(v) for v in second.variables}
 
-    def test_the_prediction_is_trained_by_the_loss(self, kind, make):
-        labels, features = np.array(EXAMPLES[kind][1]), keras.Input((6,))
+    def test_the_prediction_is_trained_by_the_loss(self, kind, make, shape):
+        labels, features = np.array(EXAMPLES[kind][1]), keras.Input(shape)
         task = make()
         model = keras.Model(features, task.head(features))
         model.compile(keras.optimizers.SGD(0.05), loss=task.loss)
-        x = np.random.default_rng(0).normal(size=(4, 6))
-        losses = model.fit(x, labels, epochs=5, verbose=0).history["loss"]
-        assert losses[-1] < losses[0]
+        x = np.random.default_rng(0).normal(size=(4, *shape))
+        values = model.fit(x, labels, epochs=5, verbose=0).history["loss"]
+        assert values[-1] < values[0]
 
 
 class TestLabels:
@@ -296,14 +365,16 @@ class TestLabels:
 
     def test_labels_have_the_shape_and_the_dtype_that_the_task_tells(self, kind, make):
         task = make()
-        assert task.label_shape == np.shape(EXAMPLES[kind][1])[1:]
-        task.check_shape((8, *task.label_shape))
+        shape = np.shape(EXAMPLES[kind][1])[1:]
+        assert task.label_shape == shape[task.num_place_axes :]
+        task.check_shape((8, *shape))
         task.check_dtype(np.dtype(task.label_dtype))
 
-    def test_one_number_may_be_a_column(self, make):
+    def test_one_number_may_be_a_column(self, kind, make):
         task = make()
-        task.check_shape((8, *(task.label_shape or (1,))))
-        task.check_shape((8, None))
+        places = np.shape(EXAMPLES[kind][1])[1 : 1 + task.num_place_axes]
+        task.check_shape((8, *places, *(task.label_shape or (1,))))
+        task.check_shape((8, *places, None))
 
     def test_validity_is_told_of_arrays_and_of_tensors_in_a_graph(self, kind, make):
         task, labels = make(), np.array(EXAMPLES[kind][1], make().label_dtype)
@@ -316,7 +387,11 @@ class TestLabels:
             np.testing.assert_array_equal(valid, (refused >= 0) & np.isfinite(refused))
 
     def test_other_shapes_are_refused(self, make):
-        for shape in [(), (8, 7), (8, 0), (8, 1, 1), (8, 7, 3), (7, 8, 8, 1)]:
+        task = make()
+        shapes = [(), (8, 7), (8, 0), (8, 1, 1), (8, 7, 3), (7, 8, 8, 1)]
+        if task.num_place_axes == 1:  # of any length
+            shapes = [(), (8,), (8, 7, 3), (7, 8, 8, 1)]
+        for shape in shapes:
             with pytest.raises(ValueError) as caught:
                 make("age", label="years").check_shape(shape)
             kind = type(make()).__name__
@@ -329,3 +404,38 @@ class TestLabels:
                 ValueError, match=r"^Labels 'years' of task 'age' \(\w+\) should be of an? .* Received: dtype"
             ):
                 make("age", label="years").check_dtype(np.dtype(dtype))
+
+
+class TestMetricsByName:
+    NAMES = ("precision", "recall", "f1", "average_precision")
+
+    def test_work_with_the_labels_of_kinds_of_classes(self, kind, make):
+        if "regression" in kind and kind != "ordinal_regression":
+            pytest.skip("its labels are no classes")
+        _, labels, good, bad = EXAMPLES[kind]
+        task = make(metrics=self.NAMES)
+        assert [metric.name for metric in task.metrics[-4:]] == list(self.NAMES)
+        for better, worse in zip(task.metrics[-4:], task.metrics[-4:], strict=True):
+            assert type(better).__module__.startswith(metrics.__name__)
+            better.update_state(np.array(labels), np.array(good))
+            worse.update_state(np.array(labels), np.array(bad))
+            assert float(better.result()) == pytest.approx(1.0)
+            assert 0 <= float(worse.result()) < 0.95
+
+    def test_survive_the_config(self, kind, make):
+        if "regression" in kind and kind != "ordinal_regression":
+            pytest.skip("its labels are no classes")
+        task = make(metrics=self.NAMES)
+        found = type(task).from_config(task.get_config())
+        assert [metric.get_config() for metric in found.metrics] == [metric.get_config() for metric in task.metrics]
+
+
+class TestOutput:
+    def test_other_shapes_are_refused(self, kind, make):
+        task = make()
+        task.check_output((None, *np.shape(EXAMPLES[kind][2])[1:]))
+        for shape in ((), (None,), (None, 7), (None, 9, 9, 9, 9)):
+            with pytest.raises(
+                ValueError, match=r"^The output of task 'age' should have shape \(batch, .* Received: \("
+            ):
+                task.check_output(shape)
