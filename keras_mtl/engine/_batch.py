@@ -73,7 +73,7 @@ def labelled(model: TrainableModel, x: Any, y: Any, sample_weight: Any) -> Batch
             weight = tf.cast(given[name], dtype)
             for _ in range(missing.shape.rank - weight.shape.rank):
                 weight = tf.expand_dims(weight, -1)
-            weights[name] = present[name] * weight
+            weights[name] = tf.where(missing, tf.zeros((), dtype), weight)
             present[name] = tf.cast(tf.not_equal(weights[name], 0.0), dtype)
     size = tf.shape(next(part for part in keras.tree.flatten((x, y)) if part is not None))[0]
     numbers = tf.stack([tf.cast(size, dtype), *(tf.reduce_sum(present[task.name]) for task in model.tasks)])

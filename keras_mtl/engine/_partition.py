@@ -69,7 +69,7 @@ def partition(model: keras.Model, outputs: Mapping[str, Any]) -> Partition:
             specific[next(iter(reached))].append(variable)
     statistics: dict[str, list[Any]] = {task: [] for task in outputs}
     for operation, reached in reach.items():
-        if len(reached) == 1:
+        if len(reached) == 1 and not getattr(operation, "counts_steps", False):
             statistics[next(iter(reached))] += getattr(operation, "non_trainable_variables", [])
     found = cut(model.input, outputs)
     beyond = {id(variable) for layer in found.beyond for variable in getattr(layer, "trainable_variables", ())}

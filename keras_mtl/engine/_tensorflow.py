@@ -80,8 +80,7 @@ def _update(model: TrainableModel, batch: Batch, second: Any, *, due: bool | Non
         gradients, weights = _gradients_by_task(model, tape, found, scaled, weights, due)
     else:
         gradients = tape.gradient(total, variables)
-    model.optimizer.apply(gradients, variables)
-    own_state.put_back(found.active)
+    own_state.update(gradients, found.active)
     if balancer.needs_after_step:
         balancer.after_step(losses_once_more(model, batch, before), found.active)
     return _logs(model, batch, found, _shown_total(model, found, weights))

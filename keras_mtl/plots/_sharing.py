@@ -37,7 +37,7 @@ def expert_use(gates: Mapping[str, Any], ax: Any = None) -> Any:
     for row, weights in zip(matrix, gates.values(), strict=True):
         row[: len(weights)] = weights
     ax = _shaded(matrix, list(gates), [str(index) for index in range(most)], ax, vmin=0.0)
-    ax.set(title="mean weight of each expert", xlabel="expert", ylabel="gate of task")
+    ax.set(title="mean weight of each expert", xlabel="expert, a task's own ones first", ylabel="gate of task")
     return ax
 
 

@@ -38,7 +38,8 @@ def copy_calls(
         replaced: pairs of a symbolic tensor and what is to stand in its place.
         outputs: symbolic tensors.
         name: from the name of a layer to that of its copy.
-        weights: `"copied"`: those of the layers, or `"own"`: new ones, drawn as the layers draw them. What layers such
+        weights: `"copied"`: those of the layers, or `"own"`: new ones, drawn as the layers draw them: with a seed that
+            an initializer was given, the same again. What layers such
             as `Normalization` have adapted to data is copied in either case.
         made: copies of layers, by the layers' ids, to be used again; those that are made are added.
         in_place: from a layer to a function that is called in place of a copy of it, or None for a copy.
@@ -73,7 +74,7 @@ def copy_calls(
 def _copy(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
     try:
         return type(layer).from_config({**layer.get_config(), "name": name})
-    except (NotImplementedError, TypeError) as error:
+    except (NotImplementedError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(
             f"The layer {layer.name!r} of the backbone should have a copy, {name!r}, and cannot be made from its "
@@ -86,8 +87,8 @@ def _hand_on(layer: keras.layers.Layer, copy: keras.layers.Layer, weights: str) 
     """Gives a copy the weights of the layer, or only what the layer, or one within it, has adapted to data."""
     if weights == "copied" or hasattr(layer, "adapt"):
         copy.set_weights(layer.get_weights())
-    elif isinstance(layer, keras.Model):
-        for inner, inner_copy in zip(layer.layers, copy.layers, strict=True):
+    else:
+        for inner, inner_copy in zip(_within(layer), _within(copy), strict=True):
             _hand_on(inner, inner_copy, weights)
     _take_up(copy)
 
@@ -96,5 +97,11 @@ def _take_up(layer: keras.layers.Layer) -> None:
     """Has each `Normalization` compute with the statistics that it was given: it keeps what it made of the old ones."""
     if isinstance(layer, keras.layers.Normalization):
         layer.finalize_state()
-    for inner in layer.layers if isinstance(layer, keras.Model) else ():
+    for inner in _within(layer):
         _take_up(inner)
+
+
+def _within(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    if isinstance(layer, keras.layers.Wrapper):
+        return [layer.layer]
+    return layer.layers if isinstance(layer, keras.Model) else []

@@ -41,7 +41,12 @@ def describe(model: keras.Model, x: Any = None) -> dict[str, dict[Any, Any]]:
     """
     found: dict[str, dict[Any, Any]] = {}
     gates = []
+    order = {name: index for index, name in enumerate(model.output)}
+    for kind, level, values in _in_rows([layer for layer in model.layers if hasattr(layer, "readers")], order):
+        found.setdefault(kind, {})[level] = values
     for layer in model.layers:
+        if hasattr(layer, "readers"):
+            continue
         if hasattr(layer, "learnt"):
             for kind, values in layer.learnt().items():
                 _place(found, kind, layer, np.asarray(values))
@@ -63,7 +68,21 @@ def _place(found: dict[str, dict[Any, Any]], kind: str, layer: Any, values: np.n
     of_level = found.setdefault(kind, {})
     if hasattr(layer, "task"):
         of_level.setdefault(layer.level, {})[layer.task] = values
-    elif layer.level in of_level:  # a row for each task, in a layer of its own
-        of_level[layer.level] = np.concatenate([of_level[layer.level], values], axis=-2)
     else:
         of_level[layer.level] = values
+
+
+def _in_rows(layers: list[Any], order: dict[str, int]) -> list[tuple[str, Any, np.ndarray]]:
+    """What layers have learnt that have a row for each of their readers: kind, level and rows.
+
+    At the last level each task has a layer of its own, with one row, and they stand in the model in any order.
+    """
+    rows: dict[tuple[str, Any], list[tuple[int, np.ndarray]]] = {}
+    for layer in layers:
+        for kind, values in layer.learnt().items():
+            first = order.get(layer.readers[0], 0)
+            rows.setdefault((kind, layer.level), []).append((first, np.asarray(values)))
+    return [
+        (kind, level, np.concatenate([values for _, values in sorted(parts, key=lambda part: part[0])], axis=-2))
+        for (kind, level), parts in rows.items()
+    ]

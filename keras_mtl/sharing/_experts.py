@@ -139,12 +139,13 @@ class Gate(BaseGate):
 
     def build(self, input_shape: Shape) -> None:
         """Creates the kernel `[channels, num_experts]`."""
-        self.kernel = self.add_weight(shape=(input_shape[-1], self.num_experts), name="kernel")
+        if self.num_experts > 1:
+            self.kernel = self.add_weight(shape=(input_shape[-1], self.num_experts), name="kernel")
         super().build(input_shape)
 
     def call(self, inputs: Any) -> Any:
         """The weights of the experts, in sum 1."""
-        if self.num_experts == 1:  # Keras warns of a softmax over one number
+        if self.num_experts == 1:
             return ops.ones_like(inputs[:, :1])
         return ops.softmax(ops.matmul(inputs, self.kernel))
 

@@ -162,6 +162,9 @@ class Branching(Mixing):
         **kwargs: the arguments of `keras.layers.Layer`.
     """
 
+    #: The temperature falls by steps of training, be there a label of the reader or not.
+    counts_steps = True
+
     def __init__(
         self,
         tasks: Sequence[str],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from keras_mtl._checks import check_integer
+from keras_mtl._graph import calls_between, key_of
 from keras_mtl._source import Source
 from keras_mtl.sharing._base import Sharing, registry
 from keras_mtl.sharing._resizing import AverageTo
@@ -66,6 +68,14 @@ class MTAN(Sharing):
         """What each task takes of the last level, a map `(batch, ..., channels)`."""
         _check_maps(features)
         attended: dict[str, Any] = {}
+        for before, after in itertools.pairwise(features):
+            later = key_of(features[after])
+            calls = calls_between([features[after]], [features[before]])
+            if any(later == key_of(tensor) for call in calls for tensor in call.input_tensors):
+                raise ValueError(
+                    f"MTAN reads levels from the input on. Received: features {list(features)}, where {before!r} is "
+                    f"made of {after!r}. Change their order."
+                )
         for level, shared in features.items():
             read = {task.name: [shared] for task in tasks}
             if attended:

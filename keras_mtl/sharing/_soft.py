@@ -121,7 +121,9 @@ class SoftPenalty(keras.layers.Layer):
         """
         measure = _squared_distances if self.norm == "l2" else _trace_norm
         total = ops.zeros((), "float32")
-        for names in zip(*self.layer_names.values(), strict=True):
+        present = {layer.name for layer in model.layers}
+        for group in zip(*self.layer_names.values(), strict=True):
+            names = [name for name in group if name in present]  # a slice of the model has the layers of some tasks
             for corresponding in zip(*(model.get_layer(name).weights for name in names), strict=True):
                 if not any(variable.trainable for variable in corresponding):
                     continue

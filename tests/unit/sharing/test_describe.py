@@ -53,6 +53,15 @@ def test_stitches_have_a_row_for_each_task_at_each_level():
     assert sharing.describe(make(sharing.NDDR()))["stitches"]["dense_1"].shape == (3, 3)
 
 
+@pytest.mark.parametrize("rule", [sharing.CrossStitch(own=0.8), sharing.NDDR(own=0.8)], ids=["stitches", "nddr"])
+def test_rows_are_in_the_order_of_the_tasks(rule):
+    """Whatever their names and the depth of their heads: the model's layers stand in another order."""
+    kinds = [tasks.Regression("z"), tasks.Regression("m", hidden_units=(4, 4)), tasks.Regression("a", hidden_units=3)]
+    found = sharing.describe(build_model(backbones.MLP(6, units=(8, 4)), kinds, rule))["stitches"]
+    for matrix in found.values():
+        assert np.argmax(matrix, axis=1).tolist() == [0, 1, 2]
+
+
 def test_parents_are_probabilities():
     found = sharing.describe(make(sharing.LearningToBranch(num_nodes=2)))["parents"]
     *_, last = found.values()

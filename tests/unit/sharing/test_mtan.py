@@ -259,3 +259,10 @@ def test_a_file_and_an_export_predict_the_same(tmp_path):
     for name, expected in model.predict(x, verbose=0).items():
         np.testing.assert_allclose(again.predict(x, verbose=0)[name], expected, atol=1e-6)
         np.testing.assert_allclose(served.serve(x)[name], expected, atol=1e-5)
+
+
+def test_levels_in_the_wrong_order():
+    backbone = mtl.backbones.Convolutional((8, 8, 1), filters=(4, 6))
+    kinds = [tasks.Regression("a"), tasks.Regression("b")]
+    with pytest.raises(ValueError, match="'conv_1' is made of 'conv_0'. Change their order"):
+        mtl.build_model(backbone, kinds, "mtan", features=["conv_1", "conv_0"])

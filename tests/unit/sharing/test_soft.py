@@ -198,3 +198,12 @@ class TestGraph:
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         mtl.sharing.Soft(**arguments)
+
+
+def test_a_slice_of_one_task_trains_without_the_layers_of_the_others():
+    kinds = [mtl.tasks.Regression("a"), mtl.tasks.Regression("b")]
+    model = mtl.build_model(mtl.backbones.MLP(4, units=(3,)), kinds, mtl.sharing.Soft(strength=1.0, weights="own"))
+    alone = mtl.MultiTaskModel(model.input, {"a": model.output["a"]}, kinds[:1])
+    alone.compile("sgd")
+    logs = alone.fit(np.ones((4, 4), "float32"), {"a": np.ones(4, "float32")}, verbose=0).history
+    assert logs["loss"] == pytest.approx(logs["a_loss"])

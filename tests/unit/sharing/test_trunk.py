@@ -308,3 +308,16 @@ class TestNeeds:
         assert needs_several([Regression("a"), Regression("b")], "test") == ["a", "b"]
         with pytest.raises(ValueError, match=r"`test` connects .* Received: \['a'\]"):
             needs_several([Regression("a")], "test")
+
+
+def test_statistics_within_a_wrapper_are_copied():
+    inputs = keras.Input((3, 2))
+    normalization = keras.layers.Normalization()
+    normalization.adapt(np.random.default_rng(0).normal(5, 3, (40, 2)))
+    x = keras.layers.Dense(2, name="first")(inputs)
+    x = keras.layers.TimeDistributed(normalization)(x)
+    model = keras.Model(inputs, keras.layers.Dense(2, name="last")(x))
+    trunk = sharing.Trunk(sharing.levels(model))
+    copied = keras.Model(inputs, trunk.copy_for("a")["last"])
+    x = np.random.default_rng(1).normal(size=(4, 3, 2)).astype("float32")
+    np.testing.assert_allclose(copied(x), model(x), atol=1e-5)
