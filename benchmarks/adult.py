@@ -221,9 +221,8 @@ def main() -> None:
     console.print(show(rows))
     console.print(judgement(rows))
     ratio = step_ratio(data, turns=9)
-    console.print(
-        f"A step of mmoe beside hard as wide as its experts together: {ratio:.2f} (at most 1.1: {'kept' if ratio <= 1.1 else 'NO'})."
-    )
+    kept = "kept" if ratio <= STEP_RATIO else "NO"
+    console.print(f"A step of mmoe beside hard as wide as its experts: {ratio:.2f} (at most {STEP_RATIO}: {kept}).")
     if arguments.json:
         arguments.json.write_text(
             json.dumps({"rows": rows, "judgement": judgement(rows), "mmoe_to_hard": ratio}, indent=2) + "\n",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -71,43 +71,63 @@ class OwnState:
             gradients: one for each, or None.
             active: whether each task has a label, booleans `[num_tasks]`.
         """
-        model = self._model
+        model, everyone = self._model, tf.reduce_all(active)
+        # Under a strategy nothing is assigned within a condition.
+        always = tf.distribute.has_strategy() or tf.executing_eagerly()
+        rows = self._before(active)
+        values = [tf.convert_to_tensor(each) for _, each, _ in rows] if always else self._copied(rows, everyone)
+        model.optimizer.apply(gradients, model.trainable_variables)
 
-        def plainly() -> Any:
-            model.optimizer.apply(gradients, model.trainable_variables)
+        def put_back() -> Any:
+            for (moves, variable, statistic), value in zip(rows, values, strict=True):
+                before = tf.reshape(value, variable.shape) if statistic is None else statistic
+                variable.assign(tf.where(moves(), tf.convert_to_tensor(variable), before))
             return tf.zeros(())
 
-        def guarded() -> Any:
-            before = self._before(active)
-            plainly()
-            for moves, variable, value in before:
-                variable.assign(tf.where(moves, tf.convert_to_tensor(variable), value))
-            return tf.zeros(())
-
-        if tf.distribute.has_strategy():  # under one nothing is assigned within a condition
-            guarded()
+        if always:
+            put_back()
         else:
-            tf.cond(tf.reduce_all(active), plainly, guarded)
+            tf.cond(everyone, lambda: tf.zeros(()), put_back)
+
+    @staticmethod
+    def _copied(rows: Sequence[tuple[Any, Any, Any]], everyone: Any) -> Any:
+        """The values of variables, or nothing where all tasks are active: holding them would cost the update a copy."""
+        variables = [variable for _, variable, _ in rows]
+        return tf.cond(
+            everyone,
+            lambda: [tf.zeros((0,), variable.dtype) for variable in variables],
+            lambda: [tf.reshape(tf.identity(tf.convert_to_tensor(variable)), (-1,)) for variable in variables],
+        )
 
     def _before(self, active: Any) -> list[tuple[Any, Any, Any]]:
-        """Variables with their values, and whether they may move: a boolean, or one for each task."""
+        """What tells whether a variable may move, the variable, and its value if that is known already.
+
+        It may move if a task that it leads to is active; of a balancer's weights, each moves with its task.
+        """
         parts, slots = self._model.partition, _SLOTS.get(self._model.optimizer, {})
         owned = [(frozenset([task]), variable) for task, own in parts.specific.items() for variable in own]
         owned += zip(parts.tasks, parts.shared, strict=True)
-        found = [(self._moves(tasks, active), variable, value) for tasks, variable, value in self._statistics]
+        found: list[tuple[Any, Any, Any]] = [
+            (self._moves(tasks, active, ()), variable, value) for tasks, variable, value in self._statistics
+        ]
         for tasks, variable in owned:
-            moves = self._moves(tasks, active)
             kept = slots.get(id(variable), ())
-            for name, slot in kept:
-                if name == _ACCUMULATOR:  # a label of an earlier step, of which the update is still to come
-                    moves = tf.logical_or(moves, tf.reduce_any(tf.not_equal(tf.convert_to_tensor(slot), 0)))
-            for each in (variable, *(slot for name, slot in kept if name != _ACCUMULATOR)):
-                found.append((moves, each, tf.convert_to_tensor(each)))
+            sums = [tf.convert_to_tensor(slot) for name, slot in kept if name == _ACCUMULATOR]
+            moves = self._moves(tasks, active, sums)
+            others = [slot for name, slot in kept if name != _ACCUMULATOR]
+            found.extend((moves, each, None) for each in (variable, *others))
         for variable in self._model.loss_balancer.trainable_variables:
             if tuple(variable.shape) == (len(self._positions),):
-                for each in (variable, *(slot for _, slot in slots.get(id(variable), ()))):
-                    found.append((active, each, tf.convert_to_tensor(each)))
+                kept = (variable, *(slot for _, slot in slots.get(id(variable), ())))
+                found.extend((lambda: active, each, None) for each in kept)
         return found
 
-    def _moves(self, tasks: frozenset[str], active: Any) -> Any:
-        return tf.reduce_any(tf.gather(active, sorted(self._positions[task] for task in tasks)))
+    def _moves(self, tasks: frozenset[str], active: Any, sums: Sequence[Any]) -> Callable[[], Any]:
+        """Whether a task is active, or the gradients that were accumulated before, `sums`, are still to be applied."""
+        positions = sorted(self._positions[task] for task in tasks)
+
+        def moves() -> Any:
+            pending = [tf.reduce_any(tf.not_equal(value, 0)) for value in sums]
+            return tf.reduce_any(tf.stack([*(active[position] for position in positions), *pending]))
+
+        return moves
