@@ -114,12 +114,12 @@ class OwnState:
             kept = slots.get(id(variable), ())
             sums = [tf.convert_to_tensor(slot) for name, slot in kept if name == _ACCUMULATOR]
             moves = self._moves(tasks, active, sums)
-            others = [slot for name, slot in kept if name != _ACCUMULATOR]
+            others: list[Any] = [slot for name, slot in kept if name != _ACCUMULATOR]
             found.extend((moves, each, None) for each in (variable, *others))
         for variable in self._model.loss_balancer.trainable_variables:
             if tuple(variable.shape) == (len(self._positions),):
-                kept = (variable, *(slot for _, slot in slots.get(id(variable), ())))
-                found.extend((lambda: active, each, None) for each in kept)
+                own = [variable, *(slot for _, slot in slots.get(id(variable), ()))]
+                found.extend((lambda: active, each, None) for each in own)
         return found
 
     def _moves(self, tasks: frozenset[str], active: Any, sums: Sequence[Any]) -> Callable[[], Any]:
