@@ -11,7 +11,11 @@ def taken(draws, number):
     return np.asarray(list(draws.dataset().take(number).as_numpy_iterator()))
 
 
-@pytest.mark.parametrize("temperature", [1.0, 3.0, keras.optimizers.schedules.ExponentialDecay(1.0, 50, 1.5)], ids=str)
+@pytest.mark.parametrize(
+    "temperature",
+    [1.0, 3.0, keras.optimizers.schedules.ExponentialDecay(1.0, 50, 1.5)],
+    ids=lambda value: str(value) if isinstance(value, float) else "schedule",
+)
 @pytest.mark.parametrize("all_through", [True, False])
 def test_the_number_of_draws(temperature, all_through):
     """Against a count one by one, over several blocks."""

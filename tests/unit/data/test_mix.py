@@ -345,7 +345,7 @@ class TestErrors:
             ({"batch_size": 7, "batches": "single", "drop_remainder": True}, "'third' should have a whole batch of 7"),
             ({"batch_size": 99, "drop_remainder": True}, "The mixture should have a whole batch of 99"),
         ],
-        ids=str,
+        ids=lambda value: "-".join(value) if isinstance(value, dict) else value,
     )
     def test_arguments(self, arguments, message):
         with pytest.raises(ValueError, match=message):
