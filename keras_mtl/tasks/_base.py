@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import abc
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -14,6 +13,7 @@ from keras import ops
 from keras_mtl import heads
 from keras_mtl._checks import check_integers, check_name, check_number
 from keras_mtl._registry import Registry
+from keras_mtl.tasks._metrics_of_keras import check_metrics, keras_metric
 
 
 class Task(abc.ABC):
@@ -86,13 +86,7 @@ class Task(abc.ABC):
                 f"Parameter `loss` should be a `keras.losses.Loss`, the name of its class ('MeanSquaredError', not "
                 f"'mse') or its config. Received: loss={loss!r}"
             )
-        if not isinstance(metrics, (list, tuple)):
-            raise ValueError(f"Parameter `metrics` should be a list. Received: metrics={metrics!r}")
-        if not all(isinstance(one, (str, Mapping, keras.metrics.Metric)) for one in metrics):
-            raise ValueError(
-                "Parameter `metrics` should hold `keras.metrics.Metric`s, names of their classes or configs. Received: "
-                f"metrics={metrics!r}"
-            )
+        check_metrics(metrics)
         self._metrics = [self.metric(metric) for metric in metrics]
         names = [metric.name for metric in self.metrics]
         if len(set(names)) < len(names):
@@ -169,21 +163,7 @@ class Task(abc.ABC):
         named = self.named_metric(identifier) if isinstance(identifier, str) else None
         if named is not None:
             return named
-        metric = keras.metrics.get(identifier)
-        if isinstance(identifier, str) and isinstance(metric, keras.metrics.Metric):
-            # Keras numbers the metrics of a process, `precision_1`, and the keys of the logs with them.
-            is_alias = identifier.islower()  # "mse"
-            name = identifier if is_alias else re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(metric).__name__).lower()
-            return type(metric).from_config({**metric.get_config(), "name": name})
-        if callable(metric) and not isinstance(metric, keras.metrics.Metric):
-            name = identifier if isinstance(identifier, str) else getattr(metric, "__name__", "metric")
-            return keras.metrics.MeanMetricWrapper(metric, name=name)
-        if not isinstance(metric, keras.metrics.Metric):
-            raise ValueError(
-                f"A metric should be a `keras.metrics.Metric`, the name of a class, a config or a function. Received: "
-                f"{identifier!r}"
-            )
-        return metric
+        return keras_metric(identifier)
 
     def missing(self, labels: Any) -> Any:
         """Which labels are missing: NaN, and -1 where labels are classes.
