@@ -23,7 +23,7 @@ def trained(balancer, epochs=1, policy="float32", **compile_arguments):
     return model
 
 
-@pytest.mark.parametrize("balancer", EVERY, ids=str)
+@pytest.mark.parametrize("balancer", others_slow(EVERY), ids=str)
 def test_two_epochs_trace_the_step_once_and_lower_the_losses(balancer):
     model, traces = three_task_model(), []
     step = model.train_step

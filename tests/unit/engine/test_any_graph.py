@@ -97,8 +97,15 @@ def loss_weights_alone(balancer):
 READ_IN_COMMON = [several_inputs, layers_used_twice]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("graph", GRAPHS, ids=lambda graph: graph.__name__)
+def graphs_and_ways():
+    """The default tests take each graph in one way, and one graph in each; the slow ones the rest."""
+    for graph in GRAPHS:
+        for way in WAYS:
+            quick = way == "shared" or graph is layers_used_twice
+            yield pytest.param(graph, way, id=f"{graph.__name__}-{way}", marks=() if quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("graph", "way"), list(graphs_and_ways()))
 def test_the_sum_is_the_sum(graph, way):
     if "features" in way and graph not in READ_IN_COMMON:
         with pytest.raises(ValueError, match="read no feature in common"):

@@ -203,6 +203,7 @@ class TestFamily:
         for old, variable in zip(before, model.trainable_variables, strict=True):
             assert np.any(old != np.array(variable)), variable.path
 
+    @pytest.mark.slow
     def test_a_file_brings_it_back(self, name, tmp_path):
         model = family_model(name, mtl.backbones.Convolutional((8, 8, 1), filters=(4, 6)))
         model.compile("adam", balancer="pcgrad")
@@ -216,6 +217,7 @@ class TestFamily:
             np.testing.assert_allclose(loaded.predict(x, verbose=0)[task], output, atol=1e-6)
         loaded.fit(x, y, batch_size=8, verbose=0)
 
+    @pytest.mark.slow
     def test_export(self, name, tmp_path):
         model = family_model(name)
         model.export(tmp_path / "served", verbose=False)
@@ -225,6 +227,7 @@ class TestFamily:
         for task, output in model.predict(x, verbose=0).items():
             np.testing.assert_allclose(served[task], output, atol=1e-6)
 
+    @pytest.mark.slow
     def test_mixed_precision(self, name):
         with policies("mixed_float16"):
             model = family_model(name)
@@ -237,6 +240,7 @@ class TestFamily:
         x, y = two_task_data(40)
         assert np.isfinite(model.fit(x, y, batch_size=8, epochs=2, verbose=0).history["loss"]).all()
 
+    @pytest.mark.slow
     def test_xla(self, name):
         losses = []
         for jit in (False, True):
@@ -247,6 +251,7 @@ class TestFamily:
             losses.append(model.fit(x, y, batch_size=8, verbose=0, shuffle=False).history["loss"])
         np.testing.assert_allclose(*losses, rtol=1e-4)
 
+    @pytest.mark.slow
     def test_two_replicas_take_the_step_of_one(self, name, two_replicas):
         found = []
         for scope in (tf.distribute.get_strategy().scope, two_replicas.scope):

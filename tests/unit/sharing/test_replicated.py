@@ -83,6 +83,7 @@ class TestEvery:
             each.fit(x, y, batch_size=16, shuffle=False, verbose=0)
         assert largest_difference(model, again) <= 1e-6
 
+    @pytest.mark.slow
     def test_is_traced_once(self, name):
         model = build(name)
         x, y = data()
@@ -93,6 +94,7 @@ class TestEvery:
         model.fit(x, y, batch_size=16, epochs=2, verbose=0)
         assert len(traces) == 1
 
+    @pytest.mark.slow
     def test_mixed_precision(self, name):
         model = build(name, "mixed_float16")
         x, y = data()
@@ -105,6 +107,7 @@ class TestEvery:
         for task, value in predictions(model, x).items():
             np.testing.assert_allclose(value, predictions(full, x)[task], atol=2e-2)
 
+    @pytest.mark.slow
     def test_xla(self, name):
         x, y = data()
         models = []
@@ -115,6 +118,7 @@ class TestEvery:
             models.append(model)
         assert largest_difference(*models) <= 1e-4
 
+    @pytest.mark.slow
     def test_two_replicas_do_what_one_does(self, name, two_replicas):
         x, y = data()
         models, logs = [], []
@@ -129,6 +133,7 @@ class TestEvery:
         assert largest_difference(*models) <= 1e-5
         assert logs[0]["loss"] == pytest.approx(logs[1]["loss"], abs=1e-5)
 
+    @pytest.mark.slow
     def test_export(self, name, tmp_path):
         model = build(name)
         x, _ = data(8)
@@ -177,6 +182,7 @@ class TestEvery:
             type(RULES[name]())(weights="new")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("balancer", ["uncertainty", "pcgrad", "upgrad", "gradnorm", "famo"])
 @pytest.mark.parametrize("name", SHARES)
 def test_balancers(name, balancer):

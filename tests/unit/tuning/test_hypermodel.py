@@ -184,6 +184,7 @@ class TestSearch:
         assert objective.get_value(logs) == pytest.approx(scores[0], rel=1e-5)
         assert capsys.readouterr().out == ""
 
+    @pytest.mark.slow
     def test_hyperband_goes_on_from_checkpoints_and_their_optimizer(self, tmp_path):
         iterations = []
 
