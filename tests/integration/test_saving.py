@@ -9,6 +9,7 @@ from keras_mtl import balancers
 from keras_mtl.model._random_state import random_states
 from tests.models import (
     largest_difference,
+    others_slow,
     second_stream,
     three_task_data,
     three_task_model,
@@ -19,7 +20,7 @@ from tests.models import (
 BALANCERS = [*balancers.names(), ["uncertainty", "pcgrad"], balancers.UPGrad(update_every=3)]
 
 
-@pytest.mark.parametrize("balancer", BALANCERS, ids=str)
+@pytest.mark.parametrize("balancer", others_slow(BALANCERS), ids=str)
 def test_training_continues_exactly(balancer, tmp_path):
     data, stream = three_task_data(80, batch_size=8), second_stream(balancer)
     model = three_task_model()

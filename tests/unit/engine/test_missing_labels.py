@@ -131,7 +131,7 @@ def test_training_equals_that_on_the_labels_alone(balancer):
 
 
 @pytest.mark.parametrize("balancer", ["equal", "uncertainty", "dwa", "upgrad", "nash_mtl", "famo", "gradnorm"])
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_task_without_a_label_in_the_batch_is_left_alone(balancer, jit_compile):
     """Adam has momentum and the head has moving statistics: neither moves it."""
     model = make(keras.optimizers.AdamW(0.01), balancer, jit_compile, normalized=True)

@@ -133,6 +133,7 @@ class TestWithinATuner:
         assert best.metrics.get_best_value("val_kind_accuracy") == 1.0
         assert tuner.get_best_models()[0].layers[0].bias.numpy() == [1.0]
 
+    @pytest.mark.slow
     def test_epochs_that_are_not_finite_count_for_nothing(self, search):
         tuner = search({"begins": [DIVERGED, GOOD], "ends": [BETTER, DIVERGED], "whole": [DIVERGED, DIVERGED]})
         found = {trial.hyperparameters.get("script"): trial for trial in tuner.oracle.trials.values()}
@@ -145,6 +146,7 @@ class TestWithinATuner:
         assert (found["ends"].score, found["ends"].best_step) == (50.0, 0)
         assert tuner.get_best_models()[0].layers[0].bias.numpy() == [0.0]
 
+    @pytest.mark.slow
     def test_executions_are_averaged(self, search):
         tuner = search({"rise": [GOOD, BETTER]}, executions_per_trial=2)
         assert tuner.oracle.get_best_trials()[0].score == 50.0
