@@ -10,10 +10,10 @@ single-task model is the same network with one sigmoid, trained on the labelled 
 size for the same number of epochs.
 
 What counts is the ROC-AUC, averaged over the tasks. Nothing is selected by it: the figures are those of the last epoch.
-The settings were chosen by the validation tenths of three other seeds, 100 to 102, among six: Morgan counts alone
-(0.79, the others 0.850 to 0.855), descriptors with or without the logarithm, 512 units and batches of 128
-or 1024 and 64, 10 or 20 epochs, with or without decay of weights. The others cannot be told apart; the cheapest was
-taken. Those splits are of the same molecules too: what was a validation molecule there may be a test molecule here.
+The settings were chosen for the joint model, by the validation tenths of three other seeds, 100 to 102, among six:
+Morgan counts alone (0.79, the others 0.850 to 0.855), descriptors with or without the logarithm, 512 units and batches
+of 128 or 1024 and 64, 10 or 20 epochs, with or without decay of weights. The others cannot be told apart; the cheapest
+was taken. Those splits are of the same molecules: what was a validation molecule there may be a test molecule here.
 The seeds' splits are of the same molecules, so that the intervals (Student's, 95 %) are of the procedure on this table,
 not of other molecules.
 """
