@@ -10,7 +10,7 @@ of an alphabet's people are for training, four for validation and four for test.
 All models are the same small convolutional network on drawings of 35 x 35, with a head for each task. Of each drawing,
 all tasks but one have no label. A single-task network is trained on its alphabet for the same number of epochs, in
 batches so much smaller that it makes as many steps. Figures are those of the last epoch, the validation part is only
-shown: nothing is selected by it or by the test part.
+shown: nothing is selected by it or by the test part, and the settings are a first choice.
 
 Source: B. Lake, R. Salakhutdinov, J. Tenenbaum, "Human-level concept learning through probabilistic program induction",
 Science, 2015.
