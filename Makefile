@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint check bench bench-toy bench-peer bench-memory bench-experts bench-adult docs-tables clean
+.PHONY: demo test test-slow lint check bench bench-toy bench-peer bench-memory bench-experts bench-adult \
+	bench-tox21 bench-omniglot example-multi-mnist docs-tables clean
 
 demo: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/keras-mtl demo $(DEMO)
@@ -40,6 +41,18 @@ bench-experts: $(VENV)/.installed
 bench-adult: $(VENV)/.installed
 	$(BIN)/python benchmarks/adult.py --data $(DATA) --json adult.json
 
+# DATA is the table tox21.csv.gz.
+bench-tox21: $(VENV)/.installed-bench
+	$(BIN)/python benchmarks/tox21.py --data $(DATA) --json tox21.json
+
+# DATA is a folder with images_background_small1.zip and images_background_small2.zip.
+bench-omniglot: $(VENV)/.installed
+	$(BIN)/python benchmarks/omniglot.py --data $(DATA) --json omniglot.json
+
+# DATA is mnist.npz.
+example-multi-mnist: $(VENV)/.installed
+	$(BIN)/python examples/multi_mnist.py --data $(DATA) --json multi_mnist.json
+
 docs-tables: $(VENV)/.installed
 	$(BIN)/python docs/tables.py
 
@@ -50,10 +63,11 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@
 
-# PyTorch and torchjd, to compare with; the tests that need them are skipped without.
+# PyTorch and torchjd, to compare with, and RDKit; the tests that need them are skipped without.
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo_output step_cost.json toy_problem.json peer.json memory.json experts.json adult.json
+	rm -rf $(VENV) demo_output step_cost.json toy_problem.json peer.json memory.json experts.json adult.json \
+		tox21.json omniglot.json multi_mnist.json

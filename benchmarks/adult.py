@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import csv
 import gzip
-import json
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -26,10 +24,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+from _judgement import interval, sentence, write_json
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 import keras_mtl as mtl
@@ -143,12 +141,6 @@ def step_ratio(data: Any, turns: int, steps: int = 40) -> float:
     return float(np.median(ratios))
 
 
-def interval(values: Sequence[float], comparisons: int = 1) -> tuple[float, float]:
-    """The mean of values, and half the width of its 95 % interval, or of one of several that hold together."""
-    spread = np.std(values, ddof=1) / math.sqrt(len(values))
-    return float(np.mean(values)), float(stats.t.ppf(1 - 0.025 / comparisons, len(values) - 1) * spread)
-
-
 def judgement(rows: dict[str, list[dict[str, Any]]]) -> str:
     """What the intervals of the differences to the separate networks allow to say, task by task.
 
@@ -159,20 +151,10 @@ def judgement(rows: dict[str, list[dict[str, Any]]]) -> str:
     sentences = []
     for task in TASKS:
         apart = [run["auc"][task] for run in rows["separate"]]
-        found: dict[str, list[str]] = {"better": [], "worse": [], "neither": []}
-        for name in names:
-            differences = [run["auc"][task] - other for run, other in zip(rows[name], apart, strict=True)]
-            mean, half = interval(differences, comparisons=len(names) * len(TASKS))
-            verdict = "better" if mean - half > 0 else "worse" if mean + half < 0 else "neither"
-            found[verdict].append(f"{name} ({mean:+.4f} ± {half:.4f})")
-        said = [
-            f"{', '.join(found[verdict])} {verdict} than separate networks"
-            for verdict in ("better", "worse")
-            if found[verdict]
-        ]
-        if found["neither"]:
-            said.append(f"{', '.join(found['neither'])} cannot be told from separate networks")
-        sentences.append(f"{task}: {'; '.join(said)}.")
+        differences = {
+            name: [run["auc"][task] - other for run, other in zip(rows[name], apart, strict=True)] for name in names
+        }
+        sentences.append(sentence(task, differences, len(names) * len(TASKS), "separate networks"))
     return "\n".join(sentences)
 
 
@@ -224,10 +206,7 @@ def main() -> None:
     kept = "kept" if ratio <= STEP_RATIO else "NO"
     console.print(f"A step of mmoe beside hard as wide as its experts: {ratio:.2f} (at most {STEP_RATIO}: {kept}).")
     if arguments.json:
-        arguments.json.write_text(
-            json.dumps({"rows": rows, "judgement": judgement(rows), "mmoe_to_hard": ratio}, indent=2) + "\n",
-            encoding="utf-8",
-        )
+        write_json(arguments.json, {"rows": rows, "judgement": judgement(rows), "mmoe_to_hard": ratio})
 
 
 if __name__ == "__main__":
