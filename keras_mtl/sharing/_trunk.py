@@ -45,6 +45,10 @@ class Trunk(dict[str, Any]):
         """Where the preparation of the inputs ends: symbolic tensors, which all copies read."""
         return list(self._prepared)
 
+    def maps(self, rank: int) -> list[Any]:
+        """The tensors of so many dimensions behind layers that mix channels, through which all goes, levels or not."""
+        return [tensor for tensor in _bottlenecks(self.last) if len(tensor.shape) == rank and _mixes([], tensor)]
+
     @property
     def layers(self) -> list[str]:
         """The names of the layers with weights of which there is one in each copy, from the input on."""
