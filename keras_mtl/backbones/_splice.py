@@ -31,6 +31,8 @@ def renamed(model: keras.Model, prefix: str, inputs: dict[str, Any]) -> Any:
     def operation_for(operation: Any) -> Any:
         if not isinstance(operation, keras.layers.Layer):
             return operation
+        if hasattr(operation, "tokenizer"):  # KerasHub keeps a vocabulary in files, and not in the config
+            return operation
         copy = type(operation).from_config({**operation.get_config(), "name": f"{prefix}_{operation.name}"})
         made.append((operation, copy))
         return copy

@@ -66,7 +66,9 @@ class TokenEmbedding(keras.layers.Embedding):
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """True where there is a token, `(batch, length)`."""
         del mask
-        return ops.logical_or(inputs != PADDING, ops.arange(ops.shape(inputs)[1]) == 0)
+        # The place is counted, so that the length may be unknown when the graph is made.
+        place = ops.cumsum(ops.ones_like(inputs), axis=1)
+        return ops.logical_or(ops.not_equal(inputs, PADDING), ops.equal(place, 1))
 
 
 @serializable

@@ -83,6 +83,18 @@ def test_raw_images(image_preset):
     assert backbones.KerasHub(image_preset, input_shape=(48, 40, 3)).build().input_shape == (None, 48, 40, 3)
 
 
+def test_in_a_fusion(text_preset, tmp_path):
+    members = {"review": backbones.KerasHub(text_preset, sequence_length=9), "row": backbones.MLP(2, (3,))}
+    model = build_model(backbones.Fusion(members), KINDS)
+    inputs = {"review": np.array(["good", "so bad"]), "row": np.ones((2, 2), "float32")}
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.predict(inputs)["a"], model.predict(inputs)["a"], atol=1e-6)
+    alone = build_model(members["review"], KINDS)
+    tokens = keras.Model(alone.input, alone.get_layer("tokens").output)
+    assert np.abs(tokens.predict(inputs["review"])[0] - tokens.predict(inputs["review"])[1]).max() > 0
+
+
 def test_config(text_preset):
     backbone = backbones.KerasHub(text_preset, sequence_length=9, load_weights=False)
     found = backbones.get(keras.saving.serialize_keras_object(backbone))

@@ -34,7 +34,7 @@ def test_padding_changes_nothing(encoder, pooling):
     alone = model(texts("bad"))
     beside = model(texts("bad", "not so good at all not so good at all"))
     np.testing.assert_allclose(alone[0], beside[0], atol=1e-5)
-    assert np.abs(np.asarray(beside[0] - beside[1])).max() > 1e-3
+    assert np.abs(np.asarray(beside[0] - beside[1])).max() > 1e-4
     fixed = small(encoder, pooling=pooling, sequence_length=12).build()
     fixed.set_weights(model.get_weights())
     np.testing.assert_allclose(fixed(texts("bad"))[0], alone[0], atol=1e-5)
