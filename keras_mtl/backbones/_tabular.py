@@ -88,16 +88,14 @@ class Tabular(Backbone):
             ValueError: if a column is absent, a numeric one has something else than finite numbers, or a categorical
                 one something else than strings only or integers only.
         """
-        values = {}
         for name in (*self.numeric, *self.categorical):
             if name not in table:
                 raise ValueError(
                     f"Parameter `table` should have the columns {[*self.numeric, *self.categorical]}. Received: "
                     f"columns {[str(column) for column in table]}"
                 )
-            values[name] = np.asarray(table[name]).reshape(-1)
-        statistics = {name: _statistics_of(values[name], name) for name in self.numeric}
-        vocabularies = {name: _values_of(values[name], name) for name in self.categorical}
+        statistics = {name: _statistics_of(table[name], name) for name in self.numeric}
+        vocabularies = {name: _values_of(table[name], name) for name in self.categorical}
         self.statistics = _check_statistics(statistics, self.numeric)
         self.vocabularies = _check_vocabularies(vocabularies, self.categorical)
         return self
@@ -176,12 +174,12 @@ def _check_vocabularies(value: Any, categorical: Sequence[str]) -> dict[str, lis
     check_same_names(
         value, categorical, what="columns of `vocabularies`", mend="Give each column of `categorical` its values."
     )
-    return {name: _values_of(np.asarray(value[name]), name) for name in categorical}
+    return {name: _values_of(value[name], name) for name in categorical}
 
 
-def _statistics_of(values: np.ndarray, name: str) -> list[float]:
+def _statistics_of(values: Any, name: str) -> list[float]:
     try:
-        numbers = values.astype("float64")
+        numbers = np.asarray(values, dtype="float64")
     except (TypeError, ValueError):
         numbers = np.full(1, np.nan)
     if not numbers.size or not np.isfinite(numbers).all():
@@ -192,13 +190,15 @@ def _statistics_of(values: np.ndarray, name: str) -> list[float]:
     return [float(numbers.mean()), float(numbers.var())]
 
 
-def _values_of(values: np.ndarray, name: str) -> list[Any]:
+def _values_of(values: Any, name: str) -> list[Any]:
     """The different values of a categorical column, sorted."""
-    found = values.tolist()
+    # As objects, since NumPy makes strings of integers that stand beside strings.
+    cells = np.asarray(values, dtype=object).flat
+    found = [cell.item() if isinstance(cell, np.generic) else cell for cell in cells]
     is_integer = all(isinstance(value, int) and not isinstance(value, bool) for value in found)
     if not found or not (is_integer or all(isinstance(value, str) for value in found)):
         raise ValueError(
-            f"The categorical column {name!r} should have strings only or integers only. Received: "
-            f"{values!r:.200}. Give missing values a category of their own."
+            f"The categorical column {name!r} should have strings only or integers only. Received: {values!r:.200}. "
+            "Give missing values a category of their own."
         )
     return sorted(set(found))
