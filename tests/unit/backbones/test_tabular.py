@@ -52,7 +52,7 @@ def test_unknown_categories_share_an_embedding():
 
 def test_columns_of_vectors_or_of_one_number():
     model = small().build()
-    flat = {name: values.astype(str) if values.dtype == object else values for name, values in TABLE.items()}
+    flat = {name: keras.ops.convert_to_tensor(values.tolist()) for name, values in TABLE.items()}
     deep = {name: values[:, None] for name, values in flat.items()}
     np.testing.assert_array_equal(model.predict(flat, verbose=0), model.predict(deep, verbose=0))
 

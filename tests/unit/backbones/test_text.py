@@ -66,8 +66,19 @@ def test_computes_what_kim_says():
 
 def test_strings_of_either_shape():
     model = small("convolutional").build()
-    one = np.array(TEXTS)
+    one = tf.constant(TEXTS)
     np.testing.assert_array_equal(model.predict(one, verbose=0), model.predict(one[:, None], verbose=0))
+
+
+@pytest.mark.parametrize("dtype", [str, object])
+@pytest.mark.parametrize("shape", [(5,), (5, 1)])
+def test_arrays_of_strings_of_any_dtype(dtype, shape):
+    model = build_model(small("convolutional"), [tasks.Regression("a")])
+    model.compile("adam")
+    inputs, labels = np.array(TEXTS, dtype=dtype).reshape(shape), {"a": np.arange(5.0)}
+    model.fit(inputs, labels, validation_data=(inputs, labels), verbose=0)
+    assert np.isfinite(model.evaluate(inputs, labels, verbose=0)).all()
+    np.testing.assert_allclose(model.predict(inputs, verbose=0)["a"], model(texts(*TEXTS))["a"], atol=1e-6)
 
 
 def test_adapt_takes_the_most_frequent_words():
