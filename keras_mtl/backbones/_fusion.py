@@ -77,12 +77,12 @@ class Fusion(Backbone):
             inputs.update(own)
             before = {tensor.name: new for tensor, new in zip(model.inputs, own.values(), strict=True)}
             x = renamed(model, name, before)
-            vectors[name] = _POOLING[len(x.shape)](name=f"{name}_pool")(x) if len(x.shape) > 2 else x
-        fused = keras.layers.Concatenate(name="fused")(list(vectors.values()))
+            vectors[name] = _POOLING[len(x.shape)](name=f"fusion_{name}_pool")(x) if len(x.shape) > 2 else x
+        fused = keras.layers.Concatenate(name="fusion_concatenated")(list(vectors.values()))
         if self.method == "gated":
             fused = self._gated(vectors, fused)
         elif self.units is not None:
-            fused = keras.layers.Dense(self.units, activation="relu", name="fused_dense")(fused)
+            fused = keras.layers.Dense(self.units, activation="relu", name="fusion_dense")(fused)
         return keras.Model(inputs, fused, name="fusion")
 
     def get_config(self) -> dict[str, Any]:
@@ -93,14 +93,14 @@ class Fusion(Backbone):
     def _gated(self, vectors: Mapping[str, Any], together: Any) -> Any:
         units = self.units or 128
         hidden = [
-            keras.layers.Reshape((1, units), name=f"{name}_row")(
-                keras.layers.Dense(units, activation="tanh", name=f"{name}_projection")(vector)
+            keras.layers.Reshape((1, units), name=f"fusion_{name}_row")(
+                keras.layers.Dense(units, activation="tanh", name=f"fusion_{name}_projection")(vector)
             )
             for name, vector in vectors.items()
         ]
-        rows = keras.layers.Concatenate(axis=1, name="rows")(hidden)  # [batch, num_members, units]
-        gates = keras.layers.Dense(len(vectors), activation="softmax", name="gates")(together)
-        return keras.layers.Dot(axes=1, name="gated")([gates, rows])
+        rows = keras.layers.Concatenate(axis=1, name="fusion_rows")(hidden)  # [batch, num_members, units]
+        gates = keras.layers.Dense(len(vectors), activation="softmax", name="fusion_gates")(together)
+        return keras.layers.Dot(axes=1, name="fusion_gated")([gates, rows])
 
 
 def _inputs_of(model: keras.Model, name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import keras
 from keras_mtl._checks import check_integer, check_integers, check_number, check_one_of
 from keras_mtl.backbones._base import Backbone, registry
 from keras_mtl.backbones._text_encoders import convolutional, recurrent, transformer
-from keras_mtl.backbones._text_layers import MaxOverTime, TokenEmbedding, WordDropout
+from keras_mtl.backbones._text_layers import AtLeastOneToken, MaxOverTime, TokenEmbedding, WordDropout
 
 # By the name of an encoder: its function, its arguments with their defaults, and its pooling.
 _ENCODERS: dict[str, tuple[Callable[..., Any], dict[str, Any], str | None]] = {
@@ -154,6 +154,8 @@ class Text(Backbone):
             )
         inputs = keras.Input((), dtype="string", name="text")
         x = self._vectorization(vocabulary=self.vocabulary)(inputs)
+        if self.sequence_length is None:
+            x = AtLeastOneToken(name="at_least_one_token")(x)
         if self.word_dropout:
             x = WordDropout(self.word_dropout, name="word_dropout")(x)
         x = TokenEmbedding(len(self.vocabulary) + 2, self.embedding_dim, name="embedding")(x)

@@ -16,6 +16,28 @@ PADDING, UNKNOWN = 0, 1
 
 
 @serializable
+class AtLeastOneToken(keras.layers.Layer):
+    """Gives texts a place of padding, where none of a batch has a word.
+
+    Args:
+        **kwargs: the arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"autocast": False, **kwargs})
+
+    def call(self, inputs: Any) -> Any:
+        """Indices of tokens, `(batch, length)`, with a length of at least 1."""
+        batch, length = ops.shape(inputs)
+        padded = ops.concatenate([inputs, ops.zeros((batch, 1), dtype=inputs.dtype)], axis=1)
+        return padded[:, : ops.maximum(length, 1)]
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        """The shape and dtype of the input."""
+        return keras.KerasTensor(inputs.shape, inputs.dtype)
+
+
+@serializable
 class WordDropout(keras.layers.Layer):
     """In training, has a share of the words, drawn anew for each text, read as words that are not in the vocabulary.
 

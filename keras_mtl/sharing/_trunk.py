@@ -80,7 +80,7 @@ class Trunk(dict[str, Any]):
             ValueError: if there is a way around a level, a level before all weights, or one level only because the
                 sizes of the maps are unknown.
         """
-        if len(self) == 1 and None in self.last.shape[1:]:
+        if len(self) == 1 and len(self.last.shape) > 3 and None in self.last.shape[1:]:
             raise ValueError(
                 f"The architecture `{architecture}` works between the levels of a backbone, and those of this one are "
                 f"not known, because the sizes of its maps are not. Received: features {tuple(self.last.shape)}. Give "
@@ -206,13 +206,18 @@ def levels(model: keras.Model) -> dict[str, Any]:
 
 
 def _bottlenecks(output: Any) -> list[Any]:
-    """The tensors through which every way to `output` goes, itself included, in their order."""
-    calls = calls_between([], [output])
+    """The tensors through which every way to `output` goes, itself included, in their order.
+
+    Masks, which are boolean, are no ways: they go beside the features of a sequence from its beginning to its end.
+    """
+    masks = [tensor for call in calls_between([], [output]) for tensor in call.outputs if tensor.dtype == "bool"]
+    calls = calls_between(masks, [output])
     place = {id(call): position for position, call in enumerate(calls)}
     last_read = list(range(len(calls)))  # by the call that comes last of those that read what a call gives
     for position, call in enumerate(calls):
         for tensor in call.input_tensors:
-            last_read[place[id(node_of(tensor))]] = position
+            if id(node_of(tensor)) in place:
+                last_read[place[id(node_of(tensor))]] = position
     last_input = max(position for position, call in enumerate(calls) if not call.input_tensors)
     found, furthest = [], 0  # among the calls before
     for position, call in enumerate(calls):

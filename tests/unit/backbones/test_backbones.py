@@ -11,7 +11,7 @@ from keras_mtl import backbones
 
 # By name: the arguments of a small one, and those that differ from the defaults.
 ARGUMENTS = {
-    "audio": ({"num_samples": 512}, {"num_mel_bins": 16, "fft_length": 128, "hop_length": 64}),
+    "audio": ({"num_samples": 2048}, {"num_mel_bins": 16, "fft_length": 128, "hop_length": 64}),
     "convolutional": ({"input_shape": (8, 12, 1)}, {"filters": (4, 2), "units": 5}),
     "fusion": ({"members": {"a": backbones.MLP(3), "b": backbones.MLP(2)}}, {"method": "gated", "units": 4}),
     "mlp": ({"input_shape": 7}, {"units": (5, 3), "dropout": 0.25}),

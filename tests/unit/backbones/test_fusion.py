@@ -20,7 +20,7 @@ def members():
 
 def inputs():
     return {
-        "image": np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 1)).astype("float32"),
+        "image": tf.constant(np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 1)), "float32"),
         "review": tf.constant(["good good", "bad"]),
         "age": tf.constant([[20.0], [31.0]]),
         "job": tf.constant([["a"], ["c"]]),
@@ -67,8 +67,8 @@ def test_units_of_a_dense_layer():
 def test_gates_mix_the_members():
     model = backbones.Fusion(members(), "gated", units=7).build()
     assert model.output_shape == (None, 7)
-    gates = keras.Model(model.input, model.get_layer("gates").output)(inputs())
-    rows = keras.Model(model.input, model.get_layer("rows").output)(inputs())
+    gates = keras.Model(model.input, model.get_layer("fusion_gates").output)(inputs())
+    rows = keras.Model(model.input, model.get_layer("fusion_rows").output)(inputs())
     np.testing.assert_allclose(np.sum(gates, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(model(inputs()), np.einsum("bm,bmu->bu", gates, rows), atol=1e-5)
 

@@ -107,7 +107,7 @@ def test_tags_tokens_beside_a_class_of_the_text(encoder):
     backbone = small(encoder, sequence_length=5)
     kinds = [tasks.SequenceTagging("tag", 3), tasks.BinaryClassification("positive")]
     model = build_model(backbone, kinds)
-    assert model.output_shape == {"tag": (None, 5, 3), "positive": (None, 1)}
+    assert {name: tensor.shape for name, tensor in model.output.items()} == {"tag": (None, 5, 3), "positive": (None, 1)}
     assert model.partition.shared
     model.compile("adam", balancer="pcgrad")
     tags = np.where(np.arange(5) < [[2], [5], [1], [0], [3]], 1, -1)

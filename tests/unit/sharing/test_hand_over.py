@@ -36,7 +36,8 @@ def data(size=(16, 12), count=4):
 @pytest.mark.parametrize("architecture", HAND_ON)
 def test_decodes_all_levels_in_the_size_of_the_image(architecture, tmp_path):
     model = build_model(backbone(), kinds(), architecture)
-    assert model.output_shape == {"mask": (None, 16, 12, 3), "depth": (None, 16, 12, 1), "is_cat": (None, 1)}
+    shapes = {name: tensor.shape for name, tensor in model.output.items()}
+    assert shapes == {"mask": (None, 16, 12, 3), "depth": (None, 16, 12, 1), "is_cat": (None, 1)}
     assert len(model.get_layer("mask_levels").input) == 3
     images, labels = data()
     model.compile("adam")
@@ -78,7 +79,7 @@ def test_levels_are_shared_parameters():
 def test_an_architecture_of_keras_applications():
     found = [tasks.Segmentation("mask", 3, decoder="pyramid"), tasks.BinaryClassification("is_cat")]
     model = build_model("MobileNetV3Small", found, input_shape=(64, 96, 3))
-    assert model.output_shape["mask"] == (None, 64, 96, 3)
+    assert model.output["mask"].shape == (None, 64, 96, 3)
     strides = [
         64 // tensor.shape[1]
         for tensor in sharing.levels(backbones.Image("MobileNetV3Small", (64, 96, 3)).build()).values()
