@@ -206,12 +206,8 @@ def levels(model: keras.Model) -> dict[str, Any]:
 
 
 def _bottlenecks(output: Any) -> list[Any]:
-    """The tensors through which every way to `output` goes, itself included, in their order.
-
-    Masks, which are boolean, are no ways: they go beside the features of a sequence from its beginning to its end.
-    """
-    masks = [tensor for call in calls_between([], [output]) for tensor in call.outputs if tensor.dtype == "bool"]
-    calls = calls_between(masks, [output])
+    """The tensors through which every way to `output` goes, itself included, in their order."""
+    calls = _ways([], output)
     place = {id(call): position for position, call in enumerate(calls)}
     last_read = list(range(len(calls)))  # by the call that comes last of those that read what a call gives
     for position, call in enumerate(calls):
@@ -227,13 +223,22 @@ def _bottlenecks(output: Any) -> list[Any]:
     return found
 
 
+def _ways(sources: Sequence[Any], output: Any) -> list[Any]:
+    """The calls that lead to `output`, as in `calls_between`, without those of masks alone.
+
+    Masks, which are boolean, go beside the features of a sequence from its beginning to its end.
+    """
+    masks = [tensor for call in calls_between([], [output]) for tensor in call.outputs if tensor.dtype == "bool"]
+    return calls_between([*sources, *masks], [output])
+
+
 def _goes_through(tensor: Any, output: Any) -> bool:
-    return all(call.input_tensors for call in calls_between([tensor], [output]))
+    return all(call.input_tensors for call in _ways([tensor], output))
 
 
 def _mixes(sources: Sequence[Any], output: Any) -> bool:
     """Whether a layer between mixes channels: has a matrix among its weights, and not only scales and offsets."""
-    weights = [weight for call in calls_between(sources, [output]) for weight in getattr(call.operation, "weights", ())]
+    weights = [weight for call in _ways(sources, output) for weight in getattr(call.operation, "weights", ())]
     return any(len(weight.shape) > 1 for weight in weights)
 
 

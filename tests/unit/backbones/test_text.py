@@ -67,7 +67,7 @@ def test_computes_what_kim_says():
 def test_strings_of_either_shape():
     model = small("convolutional").build()
     one = tf.constant(TEXTS)
-    np.testing.assert_array_equal(model.predict(one, verbose=0), model.predict(one[:, None], verbose=0))
+    np.testing.assert_array_equal(model(one), model(one[:, None]))
 
 
 @pytest.mark.parametrize("dtype", [str, object])
@@ -111,7 +111,7 @@ def test_tags_tokens_beside_a_class_of_the_text(encoder):
     assert model.partition.shared
     model.compile("adam", balancer="pcgrad")
     tags = np.where(np.arange(5) < [[2], [5], [1], [0], [3]], 1, -1)
-    history = model.fit(np.array(TEXTS), {"tag": tags, "positive": [1, 1, 0, 0, 0]}, verbose=0).history
+    history = model.fit(np.array(TEXTS), {"tag": tags, "positive": np.array([1, 1, 0, 0, 0])}, verbose=0).history
     assert np.isfinite(history["loss"]).all()
 
 
