@@ -24,8 +24,8 @@ class KerasHub(Backbone):
     features are those of each token, and padding is left out of their mean. Raw images `(batch, height, width, 3)` from
     0 to 255 go in where it reads images. The layers of the preset are those of the model, to be named as `features`.
 
-    It needs the extra `hub`. A model of texts cannot be loaded from a `.keras` file, since KerasHub brings a tokenizer's
-    vocabulary back only after the graph is made: build it again and `load_weights`, or export it. A SavedModel with a
+    It needs the extra `hub`. A model of texts cannot be loaded from a `.keras` file, since KerasHub brings the
+    vocabulary of a tokenizer back only after the graph is made: build it again and `load_weights`, or export it. A SavedModel with a
     tokenizer is served where `tensorflow_text` has been imported.
 
     Args:
