@@ -25,8 +25,8 @@ class KerasHub(Backbone):
     0 to 255 go in where it reads images. The layers of the preset are those of the model, to be named as `features`.
 
     It needs the extra `hub`. A model of texts cannot be loaded from a `.keras` file, since KerasHub brings the
-    vocabulary of a tokenizer back only after the graph is made: build it again and `load_weights`, or export it. A SavedModel with a
-    tokenizer is served where `tensorflow_text` has been imported.
+    vocabulary of a tokenizer back only after the graph is made: build it again and `load_weights`, or export it. A
+    SavedModel with a tokenizer is served where `tensorflow_text` has been imported.
 
     Args:
         preset: the name of a preset, such as `"bert_tiny_en_uncased"`, a handle (`"kaggle://..."`, `"hf://..."`), or a
