@@ -5,6 +5,7 @@ from keras_mtl.engine._data import complete_weights, with_class_weights, with_se
 from keras_mtl.engine._label_checks import as_value_error, checked
 from keras_mtl.engine._own_state import build_optimizer
 from keras_mtl.engine._partition import Partition, check_features, check_shared, partition
+from keras_mtl.engine._strings import strings_as_tensors
 from keras_mtl.engine._task_losses import TaskLosses
 from keras_mtl.engine._tensorflow import (
     build_metrics,
@@ -28,6 +29,7 @@ __all__ = [
     "losses_by_label",
     "partition",
     "plain_total",
+    "strings_as_tensors",
     "test_step",
     "train_step",
     "with_class_weights",

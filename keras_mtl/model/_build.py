@@ -28,9 +28,11 @@ def build_model(
 
     Args:
         backbone: the name of an architecture of `keras.applications` (raw images with values of 0 to 255 go in: the
-            architecture's own preprocessing is inside), `"convolutional"` or `"mlp"`, a `backbones.Backbone`, or any
-            `keras.Model`. A Functional or Sequential model is taken in layer by layer, a subclassed one as one layer;
-            its weights are the new model's too.
+            architecture's own preprocessing is inside), `"convolutional"` or `"mlp"`, a `backbones.Backbone`
+            (`backbones.Text` for raw texts, `Tabular` for columns, `Audio` for waveforms, `Fusion` for several named
+            inputs, `KerasHub` for presets of KerasHub: each an instance, with its arguments), or any `keras.Model`. A
+            Functional or Sequential model is taken in layer by layer, a subclassed one as one layer; its weights are
+            the new model's too.
         tasks: the tasks: instances, or configs.
         sharing: a name of `sharing.names()`, an instance or a config. Defaults to `"hard"`.
         input_shape: the shape of one input, with a name: `(height, width, 3)` for an architecture, by default

@@ -38,13 +38,15 @@ def prepare_for_fit(model: Any, arguments: dict[str, Any], balancing_data: Any) 
         arguments: the arguments of `keras.Model.fit` that were given, changed in place.
         balancing_data: the second stream, or None.
     """
-    x, y = arguments["x"], arguments["y"]
+    x, y = engine.strings_as_tensors(arguments["x"]), arguments["y"]
     arguments["x"] = check_labels(model, x, y)
     if y is None and not isinstance(x, keras.utils.PyDataset):
         # What `fit` does with data sets whose order is their own; asked to shuffle, its default, it warns.
         arguments.setdefault("shuffle", False)
     validation = arguments.get("validation_data")
     if isinstance(validation, (tuple, list)):
+        validation = (engine.strings_as_tensors(validation[0]), *validation[1:])
+        arguments["validation_data"] = validation
         check_labels(model, *validation[:2])
         if len(validation) == 3:
             weights = engine.complete_weights(model.tasks, validation[1], validation[2])

@@ -208,12 +208,16 @@ class MultiTaskModel(keras.Model):
         # A private argument, with which `fit` calls for each epoch; `fit` has checked. Without it in a later Keras, the
         # data would be checked again, which tests/unit/model/test_model.py would notice.
         if not kwargs.get("_use_cached_eval_dataset"):
-            x = check_labels(self, x, y)
+            x = check_labels(self, engine.strings_as_tensors(x), y)
             bound = inspect.signature(super().evaluate).bind(x, y, *args, **kwargs)
             complete_weights(self, bound.arguments)
             args, kwargs = bound.args[2:], bound.kwargs
         with engine.as_value_error(self.tasks):
             return super().evaluate(x, y, *args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """The predictions by task: `keras.Model.predict`, of arrays of strings too."""
+        return super().predict(engine.strings_as_tensors(x), *args, **kwargs)
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """One update from one batch: `keras.Model.train_on_batch`, with the labels checked first."""

@@ -32,7 +32,8 @@ class Sharing(abc.ABC):
             tasks: the tasks.
 
         Returns:
-            A tensor `(batch, ..., channels)` by task name.
+            A tensor `(batch, ..., channels)` by task name; for a task that `reads_levels`, a list of maps, the finest
+            first.
         """
 
     def outputs(self, features: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:

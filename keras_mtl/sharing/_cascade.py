@@ -10,6 +10,7 @@ import keras
 from keras_mtl._checks import check_integer, check_same_names
 from keras_mtl._source import Source
 from keras_mtl.sharing._base import Sharing, registry
+from keras_mtl.sharing._hand_over import needs_one_level
 from keras_mtl.sharing._reading import features_by, handed_on, joined
 from keras_mtl.tasks import Task
 
@@ -72,6 +73,7 @@ class Cascade(Sharing):
 
     def __call__(self, features: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
         """The features that each task begins with: those of `base`."""
+        needs_one_level(tasks, "cascade")
         return self.base(features, tasks)
 
     def outputs(self, features: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:

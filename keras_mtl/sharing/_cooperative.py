@@ -11,6 +11,7 @@ from keras_mtl._checks import check_integer, check_one_of
 from keras_mtl._graph import call_again
 from keras_mtl._source import Source
 from keras_mtl.sharing._base import Sharing, registry
+from keras_mtl.sharing._hand_over import needs_one_level
 from keras_mtl.sharing._reading import features_by, handed_on, joined
 from keras_mtl.tasks import Task
 
@@ -77,6 +78,7 @@ class Cooperative(Sharing):
 
     def __call__(self, features: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
         """The features that each task begins with: those of `base`."""
+        needs_one_level(tasks, "cooperative")
         return self.base(features, tasks)
 
     def outputs(self, features: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:

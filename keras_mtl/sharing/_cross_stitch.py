@@ -77,7 +77,7 @@ class CrossStitch(Sharing):
             made = unit(tensors)
             return made if isinstance(made, list) else [made]
 
-        return mix_levels(trunk, names, "cross_stitch", self.weights, stitch)
+        return mix_levels(trunk, tasks, "cross_stitch", self.weights, stitch)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""

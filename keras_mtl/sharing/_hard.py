@@ -8,6 +8,8 @@ from typing import Any
 from keras_mtl import heads
 from keras_mtl._source import Source
 from keras_mtl.sharing._base import Sharing, registry
+from keras_mtl.sharing._hand_over import handed_over
+from keras_mtl.sharing._trunk import Trunk
 from keras_mtl.tasks import Task
 
 
@@ -16,7 +18,8 @@ class Hard(Sharing):
     """Hard parameter sharing: every task reads the same features.
 
     The last level of the backbone is averaged to a vector once, and each head stands on that vector; those of tasks
-    that predict something for each pixel or token stand on the last level itself.
+    that predict something for each pixel or token stand on the last level itself, or, where the backbone ends in
+    vectors, on the last map before them. Tasks that decode a pyramid of maps get the maps of all levels.
 
     Source: R. Caruana, "Multitask Learning", Machine Learning, 1997.
 
@@ -35,4 +38,13 @@ class Hard(Sharing):
         """The same vector, or the same map, for every task."""
         *_, last = features.values()
         vector = last if all(task.reads_maps for task in tasks) else heads.pool(last, "shared_pool")
-        return {task.name: last if task.reads_maps else vector for task in tasks}
+        return {task.name: _maps(features, task) if task.reads_maps else vector for task in tasks}
+
+
+def _maps(features: Mapping[str, Any], task: Task) -> Any:
+    """What a task whose head reads maps is given."""
+    rank = 2 + task.num_place_axes
+    maps = [tensor for tensor in features.values() if len(tensor.shape) == rank]
+    if not maps and isinstance(features, Trunk):
+        maps = features.maps(rank)[-1:]
+    return handed_over(task, maps or list(features.values()))

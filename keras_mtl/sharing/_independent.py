@@ -8,6 +8,7 @@ from typing import Any
 from keras_mtl._source import Source
 from keras_mtl.sharing._base import Sharing, registry
 from keras_mtl.sharing._copies import check_weights
+from keras_mtl.sharing._hand_over import handed_over
 from keras_mtl.sharing._trunk import needs_trunk
 from keras_mtl.tasks import Task
 
@@ -48,9 +49,10 @@ class Independent(Sharing):
         self.weights = check_weights(weights)
 
     def __call__(self, features: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
-        """The last level of each task's copy."""
+        """The last level, or the levels, of each task's copy."""
         trunk = needs_trunk(features, "independent")
-        return {task.name: list(trunk.copy_for(task.name, self.weights).values())[-1] for task in tasks}
+        copies = {task.name: trunk.copy_for(task.name, self.weights) for task in tasks}
+        return {task.name: handed_over(task, list(copies[task.name].values())) for task in tasks}
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""

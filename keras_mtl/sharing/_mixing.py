@@ -10,7 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_mtl.sharing._hand_over import handed_over
 from keras_mtl.sharing._trunk import Trunk
+from keras_mtl.tasks import Task
 
 
 class Mixing(keras.layers.Layer):
@@ -84,7 +86,7 @@ def weighted_sum(tensors: Sequence[Any], weights: Sequence[Any]) -> Any:
 
 def mix_levels(
     trunk: Trunk,
-    tasks: Sequence[str],
+    tasks: Sequence[Task],
     architecture: str,
     weights: str,
     mix: Callable[[list[Any], str, list[str]], list[Any]],
@@ -93,19 +95,21 @@ def mix_levels(
 
     Args:
         trunk: the backbone.
-        tasks: the names of the tasks.
+        tasks: the tasks.
         architecture: the name of who asks, for messages.
         weights: as in `Trunk.copy_for`.
         mix: from the tasks' features, the level's name and the names of its readers to the features of each reader. At
             the last level it is asked for each task alone.
 
     Returns:
-        The mixed features of the last level, by task.
+        The mixed features of the last level, or of the levels that the task reads, by task.
     """
     *inner, last = trunk.stages(architecture)
-    sources: dict[str, list[Any] | None] = dict.fromkeys(tasks)
+    names = [task.name for task in tasks]
+    mixed: dict[str, list[Any]] = {name: [] for name in names}  # at each level
     for stage in inner:
-        mixed = mix([stage.copy_for(task, sources[task], weights) for task in tasks], stage.name, list(tasks))
-        sources = {task: [tensor] for task, tensor in zip(tasks, mixed, strict=True)}
-    found = [last.copy_for(task, sources[task], weights) for task in tasks]
-    return {task: mix(found, last.name, [task])[0] for task in tasks}
+        found = [stage.copy_for(name, mixed[name][-1:] or None, weights) for name in names]
+        for name, tensor in zip(names, mix(found, stage.name, names), strict=True):
+            mixed[name].append(tensor)
+    found = [last.copy_for(name, mixed[name][-1:] or None, weights) for name in names]
+    return {task.name: handed_over(task, [*mixed[task.name], *mix(found, last.name, [task.name])]) for task in tasks}

@@ -12,6 +12,7 @@ from keras_mtl._checks import check_integer
 from keras_mtl._graph import calls_between, key_of
 from keras_mtl._source import Source
 from keras_mtl.sharing._base import Sharing, registry
+from keras_mtl.sharing._hand_over import handed_over
 from keras_mtl.sharing._resizing import AverageTo
 from keras_mtl.tasks import Task
 
@@ -68,6 +69,7 @@ class MTAN(Sharing):
         """What each task takes of the last level, a map `(batch, ..., channels)`."""
         _check_maps(features)
         attended: dict[str, Any] = {}
+        taken: dict[str, list[Any]] = {task.name: [] for task in tasks}  # of each level
         for before, after in itertools.pairwise(features):
             later = key_of(features[after])
             calls = calls_between([features[after]], [features[before]])
@@ -82,7 +84,9 @@ class MTAN(Sharing):
                 carry = _carrier(shared, level)
                 read = {task: [shared, carry(tensor, task)] for task, tensor in attended.items()}
             attended = {task: self._attend(inputs, shared, f"{level}_{task}") for task, inputs in read.items()}
-        return attended
+            for task, tensor in attended.items():
+                taken[task].append(tensor)
+        return {task.name: handed_over(task, taken[task.name]) for task in tasks}
 
     def _attend(self, inputs: Sequence[Any], shared: Any, name: str) -> Any:
         """The features of a level times a task's mask, which is formed from `inputs`."""

@@ -90,7 +90,7 @@ class NDDR(Sharing):
             made = made if isinstance(made, list) else [made]
             return [_normalization(f"{name}_norm", reader)(x) for reader, x in zip(readers, made, strict=True)]
 
-        return mix_levels(trunk, names, "nddr", self.weights, fuse)
+        return mix_levels(trunk, tasks, "nddr", self.weights, fuse)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""

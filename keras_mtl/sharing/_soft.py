@@ -13,6 +13,7 @@ from keras_mtl._registry import serializable
 from keras_mtl._source import Source
 from keras_mtl.sharing._base import Sharing, registry
 from keras_mtl.sharing._copies import check_weights, copied_name
+from keras_mtl.sharing._hand_over import handed_over
 from keras_mtl.sharing._trunk import needs_several, needs_trunk
 from keras_mtl.tasks import Task
 
@@ -77,7 +78,8 @@ class Soft(Sharing):
         layers = {name: [copied_name(layer, name) for layer in trunk.layers] for name in names}
         first, *others = trunk.prepared
         inputs = [SoftPenalty(layers, self.strength, self.norm, name="soft_penalty")(first), *others]
-        return {name: list(trunk.copy_for(name, self.weights, inputs).values())[-1] for name in names}
+        copies = {name: trunk.copy_for(name, self.weights, inputs) for name in names}
+        return {task.name: handed_over(task, list(copies[task.name].values())) for task in tasks}
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""

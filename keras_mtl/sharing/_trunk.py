@@ -45,6 +45,10 @@ class Trunk(dict[str, Any]):
         """Where the preparation of the inputs ends: symbolic tensors, which all copies read."""
         return list(self._prepared)
 
+    def maps(self, rank: int) -> list[Any]:
+        """The tensors of so many dimensions behind layers that mix channels, through which all goes, levels or not."""
+        return [tensor for tensor in _bottlenecks(self.last) if len(tensor.shape) == rank and _mixes([], tensor)]
+
     @property
     def layers(self) -> list[str]:
         """The names of the layers with weights of which there is one in each copy, from the input on."""
@@ -76,7 +80,7 @@ class Trunk(dict[str, Any]):
             ValueError: if there is a way around a level, a level before all weights, or one level only because the
                 sizes of the maps are unknown.
         """
-        if len(self) == 1 and None in self.last.shape[1:]:
+        if len(self) == 1 and len(self.last.shape) > 3 and None in self.last.shape[1:]:
             raise ValueError(
                 f"The architecture `{architecture}` works between the levels of a backbone, and those of this one are "
                 f"not known, because the sizes of its maps are not. Received: features {tuple(self.last.shape)}. Give "
@@ -203,12 +207,13 @@ def levels(model: keras.Model) -> dict[str, Any]:
 
 def _bottlenecks(output: Any) -> list[Any]:
     """The tensors through which every way to `output` goes, itself included, in their order."""
-    calls = calls_between([], [output])
+    calls = _ways([], output)
     place = {id(call): position for position, call in enumerate(calls)}
     last_read = list(range(len(calls)))  # by the call that comes last of those that read what a call gives
     for position, call in enumerate(calls):
         for tensor in call.input_tensors:
-            last_read[place[id(node_of(tensor))]] = position
+            if id(node_of(tensor)) in place:
+                last_read[place[id(node_of(tensor))]] = position
     last_input = max(position for position, call in enumerate(calls) if not call.input_tensors)
     found, furthest = [], 0  # among the calls before
     for position, call in enumerate(calls):
@@ -218,13 +223,22 @@ def _bottlenecks(output: Any) -> list[Any]:
     return found
 
 
+def _ways(sources: Sequence[Any], output: Any) -> list[Any]:
+    """The calls that lead to `output`, as in `calls_between`, without those of masks alone.
+
+    Masks, which are boolean, go beside the features of a sequence from its beginning to its end.
+    """
+    masks = [tensor for call in calls_between([], [output]) for tensor in call.outputs if tensor.dtype == "bool"]
+    return calls_between([*sources, *masks], [output])
+
+
 def _goes_through(tensor: Any, output: Any) -> bool:
-    return all(call.input_tensors for call in calls_between([tensor], [output]))
+    return all(call.input_tensors for call in _ways([tensor], output))
 
 
 def _mixes(sources: Sequence[Any], output: Any) -> bool:
     """Whether a layer between mixes channels: has a matrix among its weights, and not only scales and offsets."""
-    weights = [weight for call in calls_between(sources, [output]) for weight in getattr(call.operation, "weights", ())]
+    weights = [weight for call in _ways(sources, output) for weight in getattr(call.operation, "weights", ())]
     return any(len(weight.shape) > 1 for weight in weights)
 
 

@@ -121,6 +121,11 @@ class Task(abc.ABC):
         return self.num_place_axes > 0
 
     @property
+    def reads_levels(self) -> bool:
+        """Whether the head reads the maps of several levels of a backbone, as a list, the finest first."""
+        return False
+
+    @property
     def output_shape(self) -> tuple[int | None, ...]:
         """The shape of the prediction of one example, None where the size is the data's."""
         return (*[None] * self.num_place_axes, self.num_outputs)

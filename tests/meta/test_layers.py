@@ -24,7 +24,7 @@ LAYERS = [
 ]
 FLOOR = {part: floor for floor, parts in enumerate(LAYERS) for part in parts}
 MAY_IMPORT_TENSORFLOW = {"engine", "data", "export"}
-OPTIONAL = {"keras_tuner", "matplotlib", "sklearn", "tensorflow_datasets", "typer"}
+OPTIONAL = {"keras_hub", "keras_tuner", "matplotlib", "sklearn", "tensorflow_datasets", "typer"}
 
 
 def part_of(path):

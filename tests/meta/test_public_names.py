@@ -93,13 +93,14 @@ def test_importing_the_package_needs_no_extra():
     """In a process where no optional module can be imported."""
     code = """
 import sys
-for name in ("keras_tuner", "matplotlib", "sklearn", "tensorflow_datasets", "typer"):
+for name in ("keras_hub", "keras_tuner", "matplotlib", "sklearn", "tensorflow_datasets", "typer"):
     sys.modules[name] = None
 import keras_mtl as mtl
 model = mtl.build_model("mlp", [mtl.tasks.Regression("a"), mtl.tasks.Regression("b")], input_shape=(3,))
 model.compile("adam", balancer="pcgrad")
 for use in (
     lambda: mtl.tuning,
+    lambda: mtl.backbones.KerasHub("bert_tiny_en_uncased"),
     lambda: mtl.data.multi_digits("test", batch_size=1),
     lambda: mtl.plots.learning_curve(None, "a"),
     lambda: __import__("keras_mtl.cli").cli.main(),
