@@ -126,11 +126,20 @@ def read_files(
     if cache is None:
         dataset = shuffled(dataset, number, shuffle_seed)
     unreadable = Unreadable(reading.what, on_unreadable)
-    dataset = decoded(dataset, reading.decode, reading.stand_in, unreadable, on_unreadable)
-    dataset = cached(prepared(dataset, prepare), cache)
-    if cache is not None:
-        dataset = shuffled(dataset, number if cache == "memory" else min(number, DISK_BUFFER), shuffle_seed)
-    dataset = finish(dataset.batch(batch_size)).prefetch(tf.data.AUTOTUNE)
+    chunks = decoded(dataset, reading.decode, reading.stand_in, unreadable)
+    if cache is None and prepare is None:
+        batches = chunks.rebatch(batch_size)
+    else:
+        examples = chunks.unbatch()
+        if on_unreadable == "raise":
+            examples = examples.apply(tf.data.experimental.assert_cardinality(number))
+        examples = cached(prepared(examples, prepare), cache)
+        if cache is not None:
+            examples = shuffled(examples, number if cache == "memory" else min(number, DISK_BUFFER), shuffle_seed)
+        batches = examples.batch(batch_size)
+    if on_unreadable == "raise":
+        batches = batches.apply(tf.data.experimental.assert_cardinality(-(-number // batch_size)))
+    dataset = finish(batches).prefetch(tf.data.AUTOTUNE)
     dataset.class_names, dataset.unreadable = files.class_names, unreadable
     return dataset
 

@@ -65,8 +65,8 @@ def from_image_folder(
 
     Returns:
         A `tf.data.Dataset` of `(images, {label: values})`: uint8 `(batch, height, width, channels)` of 0 to 255,
-        float32 after an augmentation, and labels `(batch,)`. Its attributes: `class_names`, by label; `unreadable`, a list of
-        the files that were skipped so far.
+        float32 after an augmentation, and labels `(batch,)`. Its attributes: `class_names`, by label; `unreadable`, a
+        list of the files that were skipped so far.
 
     Raises:
         ValueError: if an argument is out of its range, there is no image, or labels are not as they should be.

@@ -66,7 +66,8 @@ def from_text_lines(
 
     Returns:
         A `tf.data.Dataset` of `(texts, {label: values})`: strings in UTF-8, class indices int64 and numbers float32,
-        all `(batch,)`. Its attributes: `class_names`, by label; `unreadable`, a list of the lines that were skipped so far.
+        all `(batch,)`. Its attributes: `class_names`, by label; `unreadable`, a list of the lines that were skipped so
+        far.
 
     Raises:
         ValueError: if an argument is out of its range, there is no such file, or a label has no class.

@@ -66,8 +66,9 @@ def from_tfds(
 
     Returns:
         A `tf.data.Dataset` of `(inputs, {label: values})`. Images are as they are in the data set, mostly uint8
-        `(batch, height, width, channels)`, and float32 after an augmentation; maps of one channel are `(batch, height, width)`.
-        Its attribute `class_names` has the names of the classes by label, where the data set has some.
+        `(batch, height, width, channels)`, and float32 after an augmentation; maps of one channel are
+        `(batch, height, width)`. Its attribute `class_names` has the names of the classes by label, where the data set
+        has some.
 
     Raises:
         ValueError: if an argument is out of its range, there is no such feature or split, or the split is empty.
@@ -94,10 +95,11 @@ def from_tfds(
             "Parameter `labels` should be the feature of each label, {'breed': 'label'} for one. Received: "
             f"labels={labels!r}"
         )
-    x_paths = {None: inputs} if not isinstance(inputs, Mapping) else dict(inputs)
-    x_paths = {
-        key: _path(features, path, f"inputs[{key!r}]" if key else "inputs", builder) for key, path in x_paths.items()
-    }
+    x_paths: dict[str | None, tuple[str, ...]]
+    if isinstance(inputs, Mapping):
+        x_paths = {key: _path(features, path, f"inputs[{key!r}]", builder) for key, path in inputs.items()}
+    else:
+        x_paths = {None: _path(features, inputs, "inputs", builder)}
     y_paths = {key: _path(features, path, f"labels[{key!r}]", builder) for key, path in labels.items()}
     maps = [key for key, path in y_paths.items() if _is_map(tfds, _at(features, path))]
     boxes = [key for key, path in y_paths.items() if isinstance(_at(features, path), tfds.features.BBoxFeature)]

@@ -11,6 +11,8 @@ import tensorflow as tf
 _LOG = logging.getLogger("keras_mtl")
 CHOICES = ("raise", "skip")
 
+_CHUNK = 16  # files that are decoded together
+
 
 class Unreadable(list[str]):
     """What could not be read so far, each once, in the order in which it was met.
@@ -50,20 +52,30 @@ class Unreadable(list[str]):
 
 
 def decoded(
-    examples: tf.data.Dataset, decode: Callable[[Any], Any], stand_in: Any, found: Unreadable, mode: str
+    examples: tf.data.Dataset, decode: Callable[[Any], Any], stand_in: Any, found: Unreadable
 ) -> tf.data.Dataset:
-    """Pairs `(path, labels)` as `(decode(path), labels)`, in their order.
+    """Pairs `(path, labels)` as `(decode(path), labels)`, in their order and in batches of some number.
 
     Args:
         examples: the pairs.
         decode: from a path to a tensor, in a graph.
         stand_in: a tensor of the shape and dtype of what is decoded.
         found: takes note of what cannot be decoded.
-        mode: `"raise"` or `"skip"`.
     """
 
+    # A failure of an operation can be caught by a data set only. One for each example would cost more than to decode
+    # it: so one for some of them, which are taken one by one where there was a failure.
+    def chunk(paths: Any, labels: Any) -> tf.data.Dataset:
+        whole = tf.data.Dataset.from_tensors((paths, labels))
+        together = whole.map(
+            lambda paths, labels: (tf.map_fn(decode, paths, fn_output_signature=stand_in.dtype), labels)
+        ).map(lambda decoded, labels: (tf.ensure_shape(decoded, (None, *stand_in.shape)), labels))
+        tried = whole.unbatch().flat_map(one)
+        kept = tried.filter(lambda path, example, labels, is_good: tf.ensure_shape(report(path, is_good), ()))
+        one_by_one = kept.map(lambda path, example, labels, is_good: (example, labels)).batch(_CHUNK)
+        return together.ignore_errors().concatenate(one_by_one).take(1)
+
     def one(path: Any, labels: Any) -> tf.data.Dataset:
-        # A failure of an operation can be caught by a data set only: one of a single example.
         example = tf.data.Dataset.from_tensors((path, labels))
         good = example.map(lambda path, labels: (path, decode(path), labels, True)).ignore_errors()
         return good.concatenate(example.map(lambda path, labels: (path, stand_in, labels, False))).take(1)
@@ -75,14 +87,6 @@ def decoded(
 
         return tf.cond(is_good, lambda: True, lambda: tf.numpy_function(met, [path], tf.bool))
 
-    number = examples.cardinality()
-    tried = examples.interleave(
-        one,
-        cycle_length=tf.data.AUTOTUNE,
-        block_length=1,
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
+    return examples.batch(_CHUNK).interleave(
+        chunk, cycle_length=tf.data.AUTOTUNE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    kept = tried.filter(lambda path, example, labels, is_good: tf.ensure_shape(report(path, is_good), ()))
-    kept = kept.map(lambda path, example, labels, is_good: (example, labels))
-    return kept.apply(tf.data.experimental.assert_cardinality(number)) if mode == "raise" else kept
