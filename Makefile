@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint check bench bench-toy bench-peer bench-memory bench-experts bench-adult docs-tables clean
+.PHONY: demo test test-slow lint check bench bench-toy bench-peer bench-memory bench-experts bench-reading bench-adult docs-tables clean
 
 demo: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/keras-mtl demo $(DEMO)
@@ -36,6 +36,9 @@ bench-memory: $(VENV)/.installed-bench
 bench-experts: $(VENV)/.installed
 	$(BIN)/python benchmarks/experts.py --json experts.json
 
+bench-reading: $(VENV)/.installed
+	$(BIN)/python benchmarks/reading.py --json reading.json
+
 # DATA is a folder with adult.data.gz and adult.test.gz.
 bench-adult: $(VENV)/.installed
 	$(BIN)/python benchmarks/adult.py --data $(DATA) --json adult.json
@@ -56,4 +59,4 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo_output step_cost.json toy_problem.json peer.json memory.json experts.json adult.json
+	rm -rf $(VENV) demo_output step_cost.json toy_problem.json peer.json memory.json experts.json reading.json adult.json

@@ -1,6 +1,7 @@
 """Readers stream: what they hold in memory does not grow with what they have read."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,11 @@ def stream(reader, number, folder):
         pytest.importorskip("tensorflow_datasets", reason="needs the extra `data`")
     if not Path("/proc/self/statm").exists():
         pytest.skip("reads the memory of a process from Linux' /proc")
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import runpy; runpy.run_path({str(SCRIPT)!r}, None, '__main__')"
-    command = [sys.executable, "-c", code, reader, str(number), str(folder)]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, str(SCRIPT), reader, str(number), str(folder)]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path}
+    )
     assert process.returncode == 0, process.stderr[-3000:]
     return json.loads(process.stdout.splitlines()[-1])
 
