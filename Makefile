@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint check bench bench-toy bench-peer bench-memory bench-experts bench-adult \
-	bench-tox21 bench-omniglot example-multi-mnist docs-tables clean
+.PHONY: demo test test-slow lint check bench bench-toy bench-peer bench-memory bench-experts bench-reading \
+	bench-adult bench-tox21 bench-omniglot example-multi-mnist docs-tables clean
 
 demo: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/keras-mtl demo $(DEMO)
@@ -36,6 +36,9 @@ bench-memory: $(VENV)/.installed-bench
 
 bench-experts: $(VENV)/.installed
 	$(BIN)/python benchmarks/experts.py --json experts.json
+
+bench-reading: $(VENV)/.installed
+	$(BIN)/python benchmarks/reading.py --json reading.json
 
 # DATA is a folder with adult.data.gz and adult.test.gz.
 bench-adult: $(VENV)/.installed
@@ -70,4 +73,4 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) demo_output step_cost.json toy_problem.json peer.json memory.json experts.json adult.json \
-		tox21.json omniglot.json multi_mnist.json
+		reading.json tox21.json omniglot.json multi_mnist.json

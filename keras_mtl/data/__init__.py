@@ -13,10 +13,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from keras_mtl.data._audio_folder import from_audio_folder
+from keras_mtl.data._check import Checked, check
+from keras_mtl.data._dataframe import from_dataframe
+from keras_mtl.data._image_folder import from_image_folder
 from keras_mtl.data._labels import MISSING
 from keras_mtl.data._leaks import Leaks, find_leaks
 from keras_mtl.data._missing import mask_missing
 from keras_mtl.data._mix import mix
+from keras_mtl.data._text_lines import from_text_lines
+from keras_mtl.data._tfds import from_tfds
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -60,4 +66,18 @@ def multi_digits(
     return load(split, batch_size=batch_size, data_dir=data_dir, shuffle_seed=shuffle_seed)
 
 
-__all__ = ["MISSING", "Leaks", "find_leaks", "mask_missing", "mix", "multi_digits"]
+__all__ = [
+    "MISSING",
+    "Checked",
+    "Leaks",
+    "check",
+    "find_leaks",
+    "from_audio_folder",
+    "from_dataframe",
+    "from_image_folder",
+    "from_text_lines",
+    "from_tfds",
+    "mask_missing",
+    "mix",
+    "multi_digits",
+]
