@@ -14,7 +14,7 @@ from keras_mtl._version import __version__
 from keras_mtl.model import MultiTaskModel, build_model
 
 # Imported on first use: some of them need an extra.
-_ON_USE = ("data", "evaluation", "export", "plots", "tuning")
+_ON_USE = ("data", "distribution", "evaluation", "export", "plots", "tuning")
 
 __all__ = [
     "MultiTaskModel",
@@ -23,6 +23,7 @@ __all__ = [
     "balancers",
     "build_model",
     "data",
+    "distribution",
     "evaluation",
     "export",
     "heads",

@@ -1,7 +1,9 @@
 """The engine: from a batch to an update of the weights. Only this package knows which framework computes."""
 
+from keras_mtl.engine._agreement import check_agreement
 from keras_mtl.engine._batch import checks_in_step
 from keras_mtl.engine._data import complete_weights, with_class_weights, with_second_stream
+from keras_mtl.engine._functions import is_distributed, make_function
 from keras_mtl.engine._label_checks import as_value_error, checked
 from keras_mtl.engine._own_state import build_optimizer
 from keras_mtl.engine._partition import Partition, check_features, check_shared, partition
@@ -21,12 +23,15 @@ __all__ = [
     "as_value_error",
     "build_metrics",
     "build_optimizer",
+    "check_agreement",
     "check_features",
     "check_shared",
     "checked",
     "checks_in_step",
     "complete_weights",
+    "is_distributed",
     "losses_by_label",
+    "make_function",
     "partition",
     "plain_total",
     "strings_as_tensors",

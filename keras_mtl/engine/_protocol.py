@@ -29,6 +29,8 @@ class TrainableModel(Protocol):
     metrics: Sequence[keras.metrics.Metric]
     distribute_strategy: Any
     jit_compile: bool
+    run_eagerly: bool
+    steps_per_execution: int
 
     def __call__(self, x: Any, training: bool) -> dict[str, Any]:
         """Predictions by task."""

@@ -56,6 +56,9 @@ class MultiTaskModel(keras.Model):
     ['kind_accuracy', 'kind_loss', 'loss', 'size_loss', 'size_mae']
     """
 
+    train_function: Any
+    test_function: Any
+
     def __init__(
         self, inputs: Any, outputs: Mapping[str, Any], tasks: Sequence[Any], name: str | None = None, **kwargs: Any
     ) -> None:
@@ -145,6 +148,7 @@ class MultiTaskModel(keras.Model):
         self._compile_arguments = MappingProxyType(
             {"loss": loss, "metrics": metrics, "weighted_metrics": weighted_metrics, **kwargs}
         )
+        engine.check_agreement(self)
 
     @property
     def loss_balancer(self) -> LossBalancer:
@@ -229,6 +233,22 @@ class MultiTaskModel(keras.Model):
         """Evaluates one batch: `keras.Model.test_on_batch`, with the labels checked first."""
         check_labels(self, x, y, whole=False)
         return super().test_on_batch(x, y, *args, **kwargs)
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Makes what `fit` calls for one or several steps."""
+        if force or self.train_function is None:
+            if engine.is_distributed(self):
+                self.train_function = engine.make_function(self, self.train_step)
+            else:
+                super().make_train_function(force)
+
+    def make_test_function(self, force: bool = False) -> None:
+        """Makes what `evaluate` calls for one or several steps."""
+        if force or self.test_function is None:
+            if engine.is_distributed(self):
+                self.test_function = engine.make_function(self, self.test_step)
+            else:
+                super().make_test_function(force)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One update of the weights."""

@@ -18,12 +18,12 @@ LAYERS = [
     {"sharing"},
     {"engine"},
     {"model"},
-    {"evaluation", "export"},
+    {"distribution", "evaluation", "export"},
     {"tuning", "plots"},
     {"cli"},
 ]
 FLOOR = {part: floor for floor, parts in enumerate(LAYERS) for part in parts}
-MAY_IMPORT_TENSORFLOW = {"engine", "data", "export"}
+MAY_IMPORT_TENSORFLOW = {"engine", "data", "distribution", "export"}
 OPTIONAL = {"keras_hub", "keras_tuner", "matplotlib", "sklearn", "tensorflow_datasets", "typer"}
 
 
