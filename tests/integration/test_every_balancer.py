@@ -53,7 +53,7 @@ def test_xla_gives_the_same(balancer):
     assert largest_difference(plain, compiled) < 1e-3
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("balancer", others_slow(EVERY), ids=str)
 def test_mixed_precision(balancer, policy):
     narrow, full = trained(balancer, policy=policy), trained(balancer)

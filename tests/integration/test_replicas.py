@@ -21,15 +21,19 @@ BALANCERS = [
     ["uncertainty", "pcgrad"],
     balancers.UPGrad(gradients="features"),
     balancers.UPGrad(update_every=3),
-    balancers.UPGrad(update_every=3, gradients="features"),
     balancers.DBMTL(gradients="shared"),
+]
+OTHERS = [
+    balancers.UPGrad(update_every=3, gradients="features"),
     balancers.PCGrad(update_every=3, seed=3),
     balancers.PCGrad(update_every=3, seed=3, gradients="features"),
     balancers.ExcessMTL(gradients="shared"),
 ]
 
 
-@pytest.mark.parametrize("balancer", others_slow(BALANCERS), ids=str)
+@pytest.mark.parametrize(
+    "balancer", [*others_slow(BALANCERS), *(pytest.param(each, marks=pytest.mark.slow) for each in OTHERS)], ids=str
+)
 def test_twenty_adam_steps_are_those_of_one_replica(balancer, two_replicas):
     data = three_task_data(400)
     config = balancer if isinstance(balancer, (str, list)) else keras.saving.serialize_keras_object(balancer)

@@ -179,7 +179,9 @@ HOWS = {
 }
 
 
-@pytest.mark.parametrize("way", ["shared", "features", "now and then"])
+@pytest.mark.parametrize(
+    "way", ["shared", *(pytest.param(w, marks=pytest.mark.slow) for w in ("features", "now and then"))]
+)
 @pytest.mark.parametrize("how", HOWS)
 def test_however_it_is_run(how, way):
     def run(balancer):
