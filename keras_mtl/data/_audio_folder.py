@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from keras_mtl._checks import check_integer
-from keras_mtl.data._augment import Augment, check_augment
+from keras_mtl.data._augment import Augment, augmented, check_augment
 from keras_mtl.data._batches import Prepare
 from keras_mtl.data._columns import ClassNames
 from keras_mtl.data._file_list import Reading, list_files, read_files
@@ -78,7 +79,7 @@ def from_audio_folder(
     """
     num_samples = check_integer(num_samples, "num_samples")
     sample_rate = check_integer(sample_rate, "sample_rate")
-    steps = check_augment(augment, boxes=False)
+    steps = check_augment(augment, boxes=False, images=False)
     files = list_files(
         folder,
         labels,
@@ -96,9 +97,12 @@ def from_audio_folder(
             return tf.ensure_shape(tf.reduce_mean(clip, axis=-1), (num_samples,))
 
     def finish(batches: tf.data.Dataset) -> tf.data.Dataset:
-        for step in steps:
-            batches = batches.map(lambda x, y, step=step: (step(x), y))
-        return batches
+        def apart(clips: Any, labels: Any) -> Any:
+            for step in steps:
+                clips = step(clips, training=True) if isinstance(step, keras.Layer) else step(clips)
+            return clips, labels
+
+        return augmented(batches, apart if steps else None)
 
     return read_files(
         files,

@@ -12,25 +12,40 @@ Augment: TypeAlias = Callable[..., Any] | Sequence[Callable[..., Any]]
 
 BOX_FORMAT = "rel_yxyx"
 
+# Layers of Keras that take images alone, and leave each pixel where it is.
+_IN_PLACE = (keras.layers.Rescaling, keras.layers.Normalization, keras.layers.GaussianNoise)
 
-def check_augment(augment: Any, *, boxes: bool) -> list[Callable[..., Any]]:
+
+def check_augment(augment: Any, *, boxes: bool, images: bool = True) -> list[Callable[..., Any]]:
     """The steps of an augmentation: none for None.
 
     Args:
-        augment: a layer or function, or a list of these.
+        augment: a layer or function, or a list of these. The layers of a `Sequential` or a `Pipeline` are steps.
         boxes: whether there are boxes to move.
+        images: whether it augments images, as `augmentation` does. Defaults to True.
 
     Raises:
-        ValueError: if it is something else, or a layer does not know the format of boxes.
+        ValueError: if it is something else, a layer of Keras does not take images with their masks and boxes, or does
+            not know the format of boxes.
     """
     if augment is None:
         return []
-    steps = list(augment) if isinstance(augment, (list, tuple)) else [augment]
+    steps: list[Callable[..., Any]] = []
+    for step in augment if isinstance(augment, (list, tuple)) else [augment]:
+        is_chain = isinstance(step, (keras.Sequential, keras.layers.Pipeline))
+        steps += step.layers if is_chain and images else [step]
     for step in steps:
         if not callable(step) or isinstance(step, type):
             raise ValueError(
                 "Parameter `augment` should be a Keras preprocessing layer or a function, or a list of these. "
                 f"Received: {step!r}"
+            )
+        is_of_keras = isinstance(step, keras.Layer) and type(step).__module__.split(".")[0] == "keras"
+        if images and is_of_keras and not isinstance(step, _IN_PLACE) and not hasattr(step, "transform_images"):
+            raise ValueError(
+                "Parameter `augment` should hold layers that move masks and boxes with the pixels, such as RandomFlip, "
+                f"or one of {[layer.__name__ for layer in _IN_PLACE]}. Received: {step!r}. Write a function of "
+                '`{"images": ...}` for other steps.'
             )
         own_format = getattr(step, "bounding_box_format", BOX_FORMAT)
         if boxes and own_format != BOX_FORMAT:
@@ -63,7 +78,10 @@ def augmentation(
             corners = tf.stack([y[key] for key in boxes], axis=1)  # [batch, num_boxes, 4]
             parts["bounding_boxes"] = {"boxes": corners, "labels": tf.zeros(tf.shape(corners)[:2])}
         for step in steps:
-            parts = step(parts, training=True) if isinstance(step, keras.Layer) else step(parts)
+            if isinstance(step, _IN_PLACE):
+                parts = {**parts, "images": step(parts["images"], training=True)}
+            else:
+                parts = step(parts, training=True) if isinstance(step, keras.Layer) else step(parts)
         labels = dict(y)
         if masks:
             numbers = [part.shape[-1] for part in channels]

@@ -16,7 +16,7 @@ from keras_mtl.data._batches import DISK_BUFFER, Prepare, cached, check_common, 
 from keras_mtl.data._columns import ClassNames, label_column
 from keras_mtl.data._dataframe import chosen_columns
 from keras_mtl.data._labels import by_label
-from keras_mtl.data._unreadable import CHOICES, Unreadable, decoded
+from keras_mtl.data._unreadable import CHOICES, CHUNK, Unreadable, decoded, decoded_or_skipped
 
 
 class FileList(NamedTuple):
@@ -126,9 +126,13 @@ def read_files(
     if cache is None:
         dataset = shuffled(dataset, number, shuffle_seed)
     unreadable = Unreadable(reading.what, on_unreadable)
-    chunks = decoded(dataset, reading.decode, reading.stand_in, unreadable)
-    if cache is None and prepare is None:
-        batches = chunks.rebatch(batch_size)
+    as_they_are = cache is None and prepare is None
+    if unreadable.skips:
+        chunks = decoded_or_skipped(dataset, *reading[1:], unreadable, CHUNK)
+    else:
+        chunks = decoded(dataset, *reading[1:], unreadable, batch_size if as_they_are else CHUNK, files.paths)
+    if as_they_are:
+        batches = chunks.rebatch(batch_size) if unreadable.skips else chunks
     else:
         examples = chunks.unbatch()
         if on_unreadable == "raise":

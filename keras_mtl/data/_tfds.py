@@ -118,12 +118,15 @@ def from_tfds(
         )
 
     read_config = tfds.ReadConfig(shuffle_seed=shuffle_seed, try_autocache=False)
-    examples = builder.as_dataset(
-        split=split,
-        shuffle_files=shuffle_seed is not None,
-        read_config=read_config,
-        decoders=tfds.decode.PartialDecoding(_nested([*x_paths.values(), *y_paths.values()])),
-    )
+    decoders = tfds.decode.PartialDecoding(_nested([*x_paths.values(), *y_paths.values()]))
+    try:
+        examples = builder.as_dataset(
+            split=split, shuffle_files=shuffle_seed is not None, read_config=read_config, decoders=decoders
+        )
+    except ValueError as error:  # no such split, or a slice of it that is empty
+        raise ValueError(
+            f"Split {split!r} of {builder.name!r} should be there, and have one example at least. Received: {error}"
+        ) from error
     if not isinstance(examples, tf.data.Dataset):
         raise ValueError(f"Parameter `split` should name one split. Received: split={split!r}")
     if examples.cardinality() == 0:

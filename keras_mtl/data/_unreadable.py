@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -11,7 +11,7 @@ import tensorflow as tf
 _LOG = logging.getLogger("keras_mtl")
 CHOICES = ("raise", "skip")
 
-_CHUNK = 16  # files that are decoded together
+CHUNK = 64  # files that are handed on together where batches are taken apart again, or files are left out
 
 
 class Unreadable(list[str]):
@@ -25,7 +25,7 @@ class Unreadable(list[str]):
     def __init__(self, what: str, mode: str) -> None:
         super().__init__()
         self._what = what
-        self._mode = mode
+        self.skips = mode == "skip"
         self._known: set[str] = set()
 
     def met(self, place: bytes, reason: str = "") -> None:
@@ -40,7 +40,7 @@ class Unreadable(list[str]):
         """
         name = place.decode(errors="replace")
         because = f" ({reason})" if reason else ""
-        if self._mode == "raise":
+        if not self.skips:
             raise ValueError(
                 f"Each {self._what} should be readable. Received: {name}{because}. Mend or remove it, or leave such "
                 "ones out by `on_unreadable='skip'`."
@@ -52,41 +52,89 @@ class Unreadable(list[str]):
 
 
 def decoded(
-    examples: tf.data.Dataset, decode: Callable[[Any], Any], stand_in: Any, found: Unreadable
+    examples: tf.data.Dataset,
+    decode: Callable[[Any], Any],
+    stand_in: Any,
+    found: Unreadable,
+    chunk: int,
+    paths: Sequence[str],
 ) -> tf.data.Dataset:
-    """Pairs `(path, labels)` as `(decode(path), labels)`, in their order and in batches of some number.
+    """Pairs `(path, labels)` as `(decode(path), labels)`, in their order and in batches, or an error that names a path.
+
+    Args:
+        examples: the pairs, whose labels are a dict.
+        decode: from a path to a tensor, in a graph.
+        stand_in: a tensor of the shape and dtype of what is decoded.
+        found: raises for what cannot be decoded.
+        chunk: how many make a batch.
+        paths: all paths, in any order.
+    """
+    number = len(paths)
+
+    # Where an example failed, a position is missing, which is seen by the last one of its batch. What failed is then
+    # looked for among all paths: this way nothing is done for each example as long as none fails.
+    def numbered(position: Any, pair: Any) -> tuple[Any, Any, dict[str, Any]]:
+        return position, decode(pair[0]), pair[1]
+
+    def search() -> bool:
+        for path in paths:
+            try:
+                decode(tf.constant(path))
+            except tf.errors.OpError as error:
+                found.met(path.encode(), str(error.message).split("\n")[0])
+        raise ValueError("A file could not be read, and now all of them can. Begin again.")
+
+    def checked(index: Any, rows: Any) -> tuple[Any, dict[str, Any]]:
+        positions, files, labels = rows
+        is_whole = positions[-1] == index * chunk + tf.size(positions, "int64") - 1
+        check = tf.cond(is_whole, lambda: True, lambda: tf.numpy_function(search, [], tf.bool))
+        with tf.control_dependencies([check]):
+            size = tf.size(positions) - tf.cast(positions[-1] == number, "int32")
+            return files[:size], {key: values[:size] for key, values in labels.items()}
+
+    good = examples.enumerate().map(numbered, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).ignore_errors()
+    # An element behind the others, for those at the end to be missed.
+    none = {key: tf.zeros(spec.shape, spec.dtype) for key, spec in examples.element_spec[1].items()}
+    last = tf.data.Dataset.from_tensors((tf.constant(number, "int64"), stand_in, none))
+    return good.concatenate(last).batch(chunk).enumerate().map(checked).take(-(-number // chunk))
+
+
+def decoded_or_skipped(
+    examples: tf.data.Dataset, decode: Callable[[Any], Any], stand_in: Any, found: Unreadable, chunk: int
+) -> tf.data.Dataset:
+    """Pairs `(path, labels)` as `(decode(path), labels)`, in their order and in batches.
 
     Args:
         examples: the pairs.
         decode: from a path to a tensor, in a graph.
         stand_in: a tensor of the shape and dtype of what is decoded.
         found: takes note of what cannot be decoded.
+        chunk: how many make a batch, less those that cannot be decoded.
     """
 
-    # A failure of an operation can be caught by a data set only. One for each example would cost more than to decode
-    # it: so one for some of them, which are taken one by one where there was a failure.
-    def chunk(paths: Any, labels: Any) -> tf.data.Dataset:
-        whole = tf.data.Dataset.from_tensors((paths, labels))
-        together = whole.map(
-            lambda paths, labels: (tf.map_fn(decode, paths, fn_output_signature=stand_in.dtype), labels)
-        ).map(lambda decoded, labels: (tf.ensure_shape(decoded, (None, *stand_in.shape)), labels))
-        tried = whole.unbatch().flat_map(one)
-        kept = tried.filter(lambda path, example, labels, is_good: tf.ensure_shape(report(path, is_good), ()))
-        one_by_one = kept.map(lambda path, example, labels, is_good: (example, labels)).batch(_CHUNK)
-        return together.ignore_errors().concatenate(one_by_one).take(1)
+    # A failure of an operation can be caught by a data set only, and then it is not told which one failed. So each
+    # batch is a data set of its own, whose paths say which are missing. The last element is for the case that all
+    # failed, for a data set of none has no batch.
+    def together(paths: Any, labels: Any) -> Any:
+        rows = tf.data.Dataset.from_tensor_slices((paths, labels))
+        good = rows.map(lambda path, labels: (path, decode(path), labels)).ignore_errors()
+        none = tf.nest.map_structure(lambda part: tf.zeros(part.shape[1:], part.dtype), (paths, labels))
+        last = tf.data.Dataset.from_tensors((none[0], stand_in, none[1]))
+        batch = good.concatenate(last).batch(chunk + 1).get_single_element()
+        kept, files, labels = tf.nest.map_structure(lambda part: part[:-1], batch)
+        with tf.control_dependencies([report(paths, kept)]):
+            return tf.nest.map_structure(tf.identity, (files, labels))
 
-    def one(path: Any, labels: Any) -> tf.data.Dataset:
-        example = tf.data.Dataset.from_tensors((path, labels))
-        good = example.map(lambda path, labels: (path, decode(path), labels, True)).ignore_errors()
-        return good.concatenate(example.map(lambda path, labels: (path, stand_in, labels, False))).take(1)
-
-    def report(path: Any, is_good: Any) -> Any:
-        def met(place: bytes) -> bool:
-            found.met(place)
+    def report(paths: Any, kept: Any) -> Any:
+        def met(paths: Any, kept: Any) -> bool:
+            good = set(kept.tolist())
+            for path in paths.tolist():
+                if path not in good:
+                    found.met(path)
             return False
 
-        return tf.cond(is_good, lambda: True, lambda: tf.numpy_function(met, [path], tf.bool))
+        is_whole = tf.size(kept) == tf.size(paths)
+        return tf.cond(is_whole, lambda: True, lambda: tf.numpy_function(met, [paths, kept], tf.bool))
 
-    return examples.batch(_CHUNK).interleave(
-        chunk, cycle_length=tf.data.AUTOTUNE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
+    batches = examples.batch(chunk).map(together, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return batches.filter(lambda files, labels: tf.shape(files)[0] > 0)

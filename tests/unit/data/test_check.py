@@ -66,7 +66,7 @@ def test_labels_that_are_all_missing():
         (lambda: dataset(wings=np.zeros(4)), r"not expected: \['wings'\]"),
         (lambda: dataset(age=0), r"each task should have its labels. .* none for the tasks \['age'\]"),
         (lambda: dataset(breed=(0.0, 1.0, 1.0, 1.0)), "be of an integer dtype"),
-        (lambda: dataset(breed=np.zeros((4, 3), int)), "have shape"),
+        (lambda: dataset(breed=np.zeros((4, 3), int)), r"of shape \(batch,\). Received: shape \(None, 3\)"),
         (lambda: dataset().take(0), "one example at least. Received: an empty data set"),
         (lambda: dataset().map(lambda x, y: x), "should yield"),
         (lambda: [1], "`dataset` should be"),
@@ -94,6 +94,6 @@ def test_inputs():
 
 
 def test_an_example_that_cannot_be_read():
-    broken = dataset().map(lambda x, y: (tf.debugging.check_numerics(x + y["age"][:, tf.newaxis], "no number"), y))
+    broken = dataset().map(lambda x, y: (tf.debugging.check_numerics(y["age"], "no number"), y))
     with pytest.raises(ValueError, match="should be readable. Received, after 0 examples: .*no number"):
         data.check(broken, KINDS)

@@ -119,23 +119,26 @@ def test_bad_arguments(arguments, message):
         read(**arguments)
 
 
-def test_what_prepares_the_columns_travels_in_the_model(tmp_path):
+@pytest.mark.parametrize("form", ["tabular", "feature_space"])
+def test_what_prepares_the_columns_travels_in_the_model(form, tmp_path):
     table = TABLE | {"hours": [40.0, 38.0, 20.0, 60.0], "job": ["clerk", "cook", "nurse", "clerk"]}
     kinds = [tasks.Classification("income", 2), tasks.Regression("children")]
     train = read(table, labels=None, tasks=kinds)
-    space = keras.utils.FeatureSpace(
-        {"age": "float_normalized", "hours": "float_normalized", "job": keras.utils.FeatureSpace.string_categorical()},
-        output_mode="concat",
-    )
-    space.adapt(train.map(lambda x, y: x))
-    inputs = space.get_inputs()
-    features = keras.layers.Dense(8, "relu")(space.preprocessor(inputs))
-    model = mtl.MultiTaskModel(inputs, {task.name: task.head(features) for task in kinds}, kinds)
+    if form == "tabular":
+        backbone = mtl.backbones.Tabular(numeric=["age", "hours"], categorical=["job"], units=(8,)).adapt(table)
+        model = mtl.build_model(backbone, kinds)
+    else:
+        job = keras.utils.FeatureSpace.string_categorical()
+        kinds_of = {"age": "float_normalized", "hours": "float_normalized", "job": job}
+        space = keras.utils.FeatureSpace(kinds_of, output_mode="concat")
+        space.adapt(train.map(lambda x, y: x))
+        features = keras.layers.Dense(8, "relu")(space.get_encoded_features())
+        model = mtl.MultiTaskModel(dict(space.get_inputs()), {task.name: task.head(features) for task in kinds}, kinds)
     model.compile("adam")
     history = model.fit(train, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
     path = tmp_path / "model.keras"
     model.save(path)
-    again = keras.models.load_model(path)
+    again = keras.models.load_model(path, safe_mode=True)
     x, _ = next(iter(train))
     np.testing.assert_allclose(again.predict(x, verbose=0)["income"], model.predict(x, verbose=0)["income"], rtol=1e-5)

@@ -82,12 +82,37 @@ class TestFolders:
         assert shades(dataset) == expected
 
     def test_augmentation(self, folder):
-        dataset = read(folder, augment=[keras.layers.Rescaling(2.0), lambda parts: parts], batch_size=40)
-        with pytest.raises(TypeError):
-            next(iter(read(folder, augment=lambda: None)))
-        brighter = read(folder, augment=lambda parts: {"images": 2 * parts["images"]}, batch_size=40)
-        assert shades(brighter) == [2 * shade for shade in shades(read(folder))]
-        assert dataset is not None
+        doubled = [2 * shade for shade in shades(read(folder))]
+        by_function = read(folder, augment=lambda parts: {"images": 2 * parts["images"]})
+        assert by_function.element_spec[0].dtype == "float32"
+        assert shades(by_function) == doubled
+        # A layer that takes no dict is given the images.
+        assert shades(read(folder, augment=keras.layers.Rescaling(2.0))) == doubled
+        steps = [keras.layers.Rescaling(4.0), lambda parts: {"images": parts["images"] / 2}]
+        assert shades(read(folder, augment=steps)) == doubled
+        assert shades(read(folder, augment=keras.Sequential([keras.layers.Rescaling(2.0)]))) == doubled
+
+    @pytest.mark.parametrize("form", [list, keras.Sequential, keras.layers.Pipeline])
+    def test_layers_of_keras_move_the_pixels(self, tmp_path, form):
+        left = np.zeros((8, 8, 3), "uint8")
+        left[:, :4] = 200
+        for index in range(12):
+            path = tmp_path / "a" / f"{index:02}.png"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(tf.io.encode_png(left).numpy())
+        layers = [keras.layers.RandomFlip("horizontal", seed=1), keras.layers.RandomRotation((0.25, 0.25), seed=2)]
+        dataset = read(tmp_path, image_size=(8, 8), augment=form(layers), batch_size=12)
+        x = np.concatenate([x for x, _ in dataset.repeat(2)])
+        # A quarter of a turn brings one side to the top, the other to the bottom: which, the flip decides.
+        upper, lower = x[:, :4].mean(axis=(1, 2, 3)), x[:, 4:].mean(axis=(1, 2, 3))
+        np.testing.assert_allclose(np.maximum(upper, lower), 200, atol=1)
+        np.testing.assert_allclose(np.minimum(upper, lower), 0, atol=1)
+        assert {True, False} == set((upper > lower).tolist())
+
+    @pytest.mark.parametrize("layer", [keras.layers.Conv2D(3, 3), keras.layers.MaxPooling2D()], ids=["conv", "pool"])
+    def test_a_layer_that_takes_no_masks_is_refused(self, folder, layer):
+        with pytest.raises(ValueError, match="`augment` should hold layers that move masks and boxes .* Received: <"):
+            read(folder, augment=[keras.layers.RandomFlip(), layer])
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -126,6 +151,13 @@ class TestUnreadable:
         with pytest.raises(ValueError, match=r"Data set 'pets' should be readable. Received, after 0 exam.*04.png"):
             data.check(read(damaged), [tasks.Classification("breed", 2)], name="pets")
 
+    @pytest.mark.parametrize("batch_size", [1, 8, 16, 40, 50])
+    @pytest.mark.parametrize("arguments", [{}, {"shuffle_seed": 0}, {"cache": "memory"}], ids=["", "seed", "cache"])
+    def test_the_last_file(self, folder, batch_size, arguments):
+        (folder / "pug" / "39.png").write_text("no image")
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"image should be readable. Received: .*39.png \("):
+            list(read(folder, batch_size=batch_size, **arguments))
+
     @pytest.mark.parametrize("arguments", [{}, {"shuffle_seed": 0}, {"cache": "memory"}])
     def test_they_are_skipped_and_counted(self, damaged, arguments, caplog):
         with caplog.at_level(logging.WARNING, "keras_mtl"):
@@ -139,6 +171,11 @@ class TestUnreadable:
         names = {path.rpartition("/")[2] for path in dataset.unreadable}
         assert names == {"03.png", "04.png", "05.png"}
         assert len(dataset.unreadable) == len(caplog.records) == 3
+
+    @pytest.mark.parametrize("batch_size", [1, 3, 100])
+    def test_batches_without_any_that_is_readable(self, damaged, batch_size):
+        found = [x for x, _ in read(damaged, on_unreadable="skip", batch_size=batch_size)]
+        assert [len(x) for x in found] == [batch_size] * (37 // batch_size) + [37 % batch_size] * (batch_size > 1)
 
     def test_a_file_that_a_table_alone_knows(self, folder):
         (folder / "table.csv").write_text("path,age\nbeagle/00.png,3\nabsent.png,4\n")
@@ -196,6 +233,11 @@ class TestAudio:
         x, y = next(iter(self.read(tmp_path, augment=lambda clips: 2 * clips)))
         np.testing.assert_allclose(x, [[1] * 6, [0.5] * 4 + [0] * 2], atol=1e-3)
         assert y["word"].numpy().tolist() == [0, 1]
+
+    def test_layers_are_in_training(self, tmp_path):
+        write_clip(tmp_path / "no" / "a.wav", [0.5] * 8)
+        x, _ = next(iter(self.read(tmp_path, augment=[keras.layers.GaussianNoise(0.1, seed=0)])))
+        assert len(set(x.numpy()[0].tolist())) == 6
 
     def test_another_rate_counts_as_unreadable(self, tmp_path):
         write_clip(tmp_path / "no" / "a.wav", [0.5] * 8)
