@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo test test-slow lint check bench bench-toy bench-peer bench-memory bench-experts bench-reading \
-	bench-adult bench-tox21 bench-omniglot example-multi-mnist docs-tables clean
+	bench-adult bench-tox21 bench-sentences bench-omniglot example-multi-mnist docs-tables clean
 
 demo: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/keras-mtl demo $(DEMO)
@@ -43,6 +43,10 @@ bench-experts: $(VENV)/.installed
 bench-reading: $(VENV)/.installed
 	$(BIN)/python benchmarks/reading.py --json reading.json
 
+# DATA is a folder with the gzipped files of sentences that benchmarks/_sentence_sets.py lists.
+bench-sentences: $(VENV)/.installed
+	$(BIN)/python benchmarks/sentences.py --data $(DATA) --json sentences.json
+
 # DATA is a folder with adult.data.gz and adult.test.gz.
 bench-adult: $(VENV)/.installed
 	$(BIN)/python benchmarks/adult.py --data $(DATA) --json adult.json
@@ -76,4 +80,4 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) demo_output step_cost.json toy_problem.json peer.json memory.json experts.json adult.json \
-		reading.json tox21.json omniglot.json multi_mnist.json
+		reading.json tox21.json omniglot.json multi_mnist.json sentences.json
