@@ -128,7 +128,7 @@ def read_files(
     unreadable = Unreadable(reading.what, on_unreadable)
     as_they_are = cache is None and prepare is None
     if unreadable.skips:
-        chunks = decoded_or_skipped(dataset, *reading[1:], unreadable, CHUNK)
+        chunks = decoded_or_skipped(dataset, *reading[1:], unreadable)
     else:
         chunks = decoded(dataset, *reading[1:], unreadable, batch_size if as_they_are else CHUNK, files.paths)
     if as_they_are:

@@ -11,7 +11,8 @@ import tensorflow as tf
 _LOG = logging.getLogger("keras_mtl")
 CHOICES = ("raise", "skip")
 
-CHUNK = 64  # files that are handed on together where batches are taken apart again, or files are left out
+CHUNK = 64  # files that are handed on together where batches are taken apart again
+_SKIP_CHUNK = 16  # files that are decoded together, and one by one if one of them fails
 
 
 class Unreadable(list[str]):
@@ -100,41 +101,41 @@ def decoded(
 
 
 def decoded_or_skipped(
-    examples: tf.data.Dataset, decode: Callable[[Any], Any], stand_in: Any, found: Unreadable, chunk: int
+    examples: tf.data.Dataset, decode: Callable[[Any], Any], stand_in: Any, found: Unreadable
 ) -> tf.data.Dataset:
-    """Pairs `(path, labels)` as `(decode(path), labels)`, in their order and in batches.
+    """Pairs `(path, labels)` as `(decode(path), labels)`, in order and in batches of some number, but those that fail.
 
     Args:
         examples: the pairs.
         decode: from a path to a tensor, in a graph.
         stand_in: a tensor of the shape and dtype of what is decoded.
         found: takes note of what cannot be decoded.
-        chunk: how many make a batch, less those that cannot be decoded.
     """
 
-    # A failure of an operation can be caught by a data set only, and then it is not told which one failed. So each
-    # batch is a data set of its own, whose paths say which are missing. The last element is for the case that all
-    # failed, for a data set of none has no batch.
-    def together(paths: Any, labels: Any) -> Any:
-        rows = tf.data.Dataset.from_tensor_slices((paths, labels))
-        good = rows.map(lambda path, labels: (path, decode(path), labels)).ignore_errors()
-        none = tf.nest.map_structure(lambda part: tf.zeros(part.shape[1:], part.dtype), (paths, labels))
-        last = tf.data.Dataset.from_tensors((none[0], stand_in, none[1]))
-        batch = good.concatenate(last).batch(chunk + 1).get_single_element()
-        kept, files, labels = tf.nest.map_structure(lambda part: part[:-1], batch)
-        with tf.control_dependencies([report(paths, kept)]):
-            return tf.nest.map_structure(tf.identity, (files, labels))
+    # A failure of an operation can be caught by a data set only. One for each example would cost more than to decode
+    # it: so one for some of them, which are taken one by one where there was a failure.
+    def chunk(paths: Any, labels: Any) -> tf.data.Dataset:
+        whole = tf.data.Dataset.from_tensors((paths, labels))
+        together = whole.map(
+            lambda paths, labels: (tf.map_fn(decode, paths, fn_output_signature=stand_in.dtype), labels)
+        ).map(lambda decoded, labels: (tf.ensure_shape(decoded, (None, *stand_in.shape)), labels))
+        tried = whole.unbatch().flat_map(one)
+        kept = tried.filter(lambda path, example, labels, is_good: tf.ensure_shape(report(path, is_good), ()))
+        one_by_one = kept.map(lambda path, example, labels, is_good: (example, labels)).batch(_SKIP_CHUNK)
+        return together.ignore_errors().concatenate(one_by_one).take(1)
 
-    def report(paths: Any, kept: Any) -> Any:
-        def met(paths: Any, kept: Any) -> bool:
-            good = set(kept.tolist())
-            for path in paths.tolist():
-                if path not in good:
-                    found.met(path)
+    def one(path: Any, labels: Any) -> tf.data.Dataset:
+        example = tf.data.Dataset.from_tensors((path, labels))
+        good = example.map(lambda path, labels: (path, decode(path), labels, True)).ignore_errors()
+        return good.concatenate(example.map(lambda path, labels: (path, stand_in, labels, False))).take(1)
+
+    def report(path: Any, is_good: Any) -> Any:
+        def met(place: bytes) -> bool:
+            found.met(place)
             return False
 
-        is_whole = tf.size(kept) == tf.size(paths)
-        return tf.cond(is_whole, lambda: True, lambda: tf.numpy_function(met, [paths, kept], tf.bool))
+        return tf.cond(is_good, lambda: True, lambda: tf.numpy_function(met, [path], tf.bool))
 
-    batches = examples.batch(chunk).map(together, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return batches.filter(lambda files, labels: tf.shape(files)[0] > 0)
+    return examples.batch(_SKIP_CHUNK).interleave(
+        chunk, cycle_length=tf.data.AUTOTUNE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
