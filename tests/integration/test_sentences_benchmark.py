@@ -55,10 +55,10 @@ def test_contractions_are_the_same_in_all_sets(sets, sentence, tidied):
     assert sets.tidy(sentence) == tidied
 
 
-def test_a_line_without_a_sentence_is_refused(sets, tmp_path):
+def test_a_line_without_a_label_is_refused(sets, tmp_path):
     with gzip.open(tmp_path / "bad.gz", "wt", encoding="utf-8") as file:
-        file.write("0 fine\n1\n")
-    with pytest.raises(ValueError, match=r"line 2, should be a label, a space and a sentence. Received: '1"):
+        file.write("0 fine\n1\n\n")
+    with pytest.raises(ValueError, match=r"line 3, should begin with a label. Received: '.n'"):
         sets.read(tmp_path / "bad.gz")
 
 
