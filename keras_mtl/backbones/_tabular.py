@@ -142,8 +142,12 @@ class Tabular(Backbone):
         """The input of a categorical column, and its vectors."""
         is_text = isinstance(vocabulary[0], str)
         lookup = keras.layers.StringLookup if is_text else keras.layers.IntegerLookup
+        # Keras takes a category that is its token for unknown ones, "[UNK]" or -1, for unknown itself.
+        token: Any = "[UNK]" if is_text else -1
+        while token in vocabulary:
+            token = f"[{token}]" if is_text else token - 1
         column = keras.Input((1,), dtype="string" if is_text else "int64", name=name)
-        index = lookup(vocabulary=list(vocabulary), num_oov_indices=1, name=f"{name}_index")(column)
+        index = lookup(vocabulary=list(vocabulary), num_oov_indices=1, oov_token=token, name=f"{name}_index")(column)
         x = keras.layers.Embedding(len(vocabulary) + 1, self.embedding_dim, name=f"{name}_embedding")(index)
         return column, keras.layers.Flatten(name=f"{name}_vector")(x)
 

@@ -20,10 +20,32 @@ def is_empty(cell: Any) -> bool:
     return not isinstance(equal, (bool, np.bool_)) or not equal  # NA compares to NA
 
 
+def check_class_names(class_names: Any, keys: Sequence[str]) -> None:
+    """Raises a `ValueError` unless names of classes are given for labels that there are, each name once.
+
+    Args:
+        class_names: the names by label, or None.
+        keys: the labels that have classes.
+    """
+    if class_names is None:
+        return
+    if not isinstance(class_names, Mapping) or not set(class_names) <= set(keys):
+        raise ValueError(
+            f"Parameter `class_names` should be a dict by label, of which those with classes are {list(keys)}. "
+            f"Received: class_names={class_names!r:.200}"
+        )
+    for key, names in class_names.items():
+        if isinstance(names, str) or not names or len(set(names)) < len(names):
+            raise ValueError(
+                "Parameter `class_names` should have a list of different names for each label. Received: "
+                f"class_names[{key!r}]={names!r:.200}"
+            )
+
+
 def _numbers(cells: Sequence[Any]) -> np.ndarray | None:
     """The cells as int64 or float64, or None if one is no number."""
-    if any(isinstance(cell, bytes) for cell in cells):
-        return None
+    if any(isinstance(cell, bytes) or (isinstance(cell, str) and "_" in cell) for cell in cells):
+        return None  # Python reads "1_0" as 10
     try:
         return np.asarray(
             [int(cell) for cell in cells if _is_integer(cell)]

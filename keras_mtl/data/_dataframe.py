@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mtl.data._batches import check_common, shuffled
-from keras_mtl.data._columns import ClassNames, input_column, label_column
+from keras_mtl.data._columns import ClassNames, check_class_names, input_column, label_column
 from keras_mtl.data._labels import Labelled, by_label, check_keys
 
 
@@ -64,6 +64,7 @@ def from_dataframe(
     columns = _columns(frame)
     keyed = None if tasks is None else by_label(tasks)
     chosen = chosen_columns(labels, keyed, columns, "The data frame")
+    check_class_names(class_names, list(chosen))
     inputs = [name for name in columns if name not in chosen.values()] if inputs is None else list(inputs)
     unknown = [name for name in inputs if name not in columns]
     if unknown or not inputs or isinstance(inputs, str):

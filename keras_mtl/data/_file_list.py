@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from keras_mtl._checks import check_one_of
 from keras_mtl.data._batches import DISK_BUFFER, Prepare, cached, check_common, prepared, shuffled
-from keras_mtl.data._columns import ClassNames, label_column
+from keras_mtl.data._columns import ClassNames, check_class_names, label_column
 from keras_mtl.data._dataframe import chosen_columns
 from keras_mtl.data._labels import by_label
 from keras_mtl.data._unreadable import CHOICES, CHUNK, Unreadable, decoded, decoded_or_skipped
@@ -92,6 +92,7 @@ def list_files(
             + (f" whose name ends in {' or '.join(suffixes)}" if table is None else "")
         )
     chosen = chosen_columns(labels, keyed, columns, what)
+    check_class_names(class_names, list(chosen))
     found, names = {}, {}
     for key, column in chosen.items():
         given = (class_names or {}).get(key)

@@ -14,11 +14,13 @@ import tensorflow as tf
 
 from keras_mtl._checks import check_integer, check_one_of
 from keras_mtl.data._batches import Prepare, cached, check_common, prepared, shuffled
-from keras_mtl.data._columns import ClassNames
+from keras_mtl.data._columns import ClassNames, check_class_names
 from keras_mtl.data._labels import MISSING
 from keras_mtl.data._unreadable import CHOICES, Unreadable
 
 _CHUNK = 1024  # lines that are taken apart at once
+_MOST_GROUPS = 9  # to which RE2 can refer in a replacement
+_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()  # with which some programs begin a file in UTF-8
 _ODD = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -94,6 +96,8 @@ def from_text_lines(
         encoding = codecs.lookup(encoding).name
     except LookupError as error:
         raise ValueError(f"Parameter `encoding` should be known to Python. Received: encoding={encoding!r}") from error
+    encoding = "utf-8" if encoding == "utf-8-sig" else encoding  # a mark at the beginning is left out in any case
+    check_class_names(class_names, [key for key in labels if key not in numbers])
     unreadable = Unreadable("line", on_unreadable)
     parts = _parts(files, pattern, encoding, unreadable)
     names = {key: list((class_names or {}).get(key, ())) for key in labels if key not in numbers}
@@ -134,6 +138,12 @@ def _check_pattern(pattern: Any, text: str, numbers: Sequence[str]) -> list[str]
             f"Parameter `pattern` should have a group for the text, (?P<{text}>...), and one for each label. Received: "
             f"groups {groups}"
         )
+    late = [group for group, number in re.compile(pattern).groupindex.items() if number > _MOST_GROUPS]
+    if late:
+        raise ValueError(
+            f"Parameter `pattern` should have {_MOST_GROUPS} groups at most, with and without a name. Received: {late} "
+            "beyond them. Write groups that have no name as (?:...)."
+        )
     if isinstance(numbers, str) or not set(numbers) <= set(labels):
         raise ValueError(
             f"Parameter `numbers` should hold labels of the pattern, which are {labels}. Received: numbers={numbers!r}"
@@ -151,6 +161,9 @@ def _parts(files: Sequence[str], pattern: str, encoding: str, unreadable: Unread
 
     def apart(file: Any, chunk: Any, raw: Any) -> tuple[dict[str, Any], Any]:
         places = file + ", line " + tf.strings.as_string(chunk * _CHUNK + tf.range(tf.size(raw, "int64")) + 1)
+        if encoding == "utf-8":
+            is_first = tf.equal(chunk * _CHUNK + tf.range(tf.size(raw, "int64")), 0)
+            raw = tf.where(is_first, tf.strings.regex_replace(raw, b"^" + _MARK, ""), raw)
         lines = tf.strings.unicode_transcode(raw, encoding, "UTF-8", errors="replace")
         # Bytes that are no character become one that stands for such; one that was there before is left alone.
         is_odd = tf.strings.regex_full_match(lines, f"(?s).*{_ODD}.*")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, TypeAlias
 
 import tensorflow as tf
@@ -101,10 +101,11 @@ def from_tfds(
     else:
         x_paths = {None: _path(features, inputs, "inputs", builder)}
     y_paths = {key: _path(features, path, f"labels[{key!r}]", builder) for key, path in labels.items()}
-    maps = [key for key, path in y_paths.items() if _is_map(tfds, _at(features, path))]
     boxes = [key for key, path in y_paths.items() if isinstance(_at(features, path), tfds.features.BBoxFeature)]
     steps = check_augment(augment, boxes=bool(boxes))
     pictures = [key for key, path in x_paths.items() if isinstance(_at(features, path), tfds.features.Image)]
+    places = {tuple(_at(features, x_paths[key]).shape[:2]) for key in pictures}
+    maps = [key for key, path in y_paths.items() if _is_map(tfds, _at(features, path), places)]
     if steps and (len(x_paths) > 1 or not pictures):
         raise ValueError(
             f"With `augment`, there should be one input, an image. Received: inputs={inputs!r}. Augment others "
@@ -216,10 +217,12 @@ def _nested(paths: list[tuple[str, ...]]) -> dict[str, Any]:
     return found
 
 
-def _is_map(tfds: Any, feature: Any) -> bool:
-    """Whether a feature holds something for each pixel."""
+def _is_map(tfds: Any, feature: Any, places: Set[tuple[int | None, ...]]) -> bool:
+    """Whether a feature holds something for each pixel of images that have these heights and widths."""
     return isinstance(feature, tfds.features.Image) or (
-        isinstance(feature, tfds.features.Tensor) and len(feature.shape) in (2, 3)
+        isinstance(feature, tfds.features.Tensor)
+        and len(feature.shape) in (2, 3)
+        and tuple(feature.shape[:2]) in places
     )
 
 

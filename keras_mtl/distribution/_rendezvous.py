@@ -72,7 +72,9 @@ def _listening(cluster: Cluster, facts: Mapping[str, str]) -> Iterator[set[int]]
 
         def serve() -> None:
             while not stop.is_set():
-                with contextlib.suppress(OSError, ValueError):  # nobody came, a stranger did, or one that gave up
+                with contextlib.suppress(
+                    OSError, ValueError, RecursionError
+                ):  # nobody came, a stranger did, or one that gave up
                     connection, _ = server.accept()
                     with connection:
                         connection.settimeout(2.0)
@@ -80,6 +82,7 @@ def _listening(cluster: Cluster, facts: Mapping[str, str]) -> Iterator[set[int]]
                             continue
                         connection.sendall(_message(facts))
                         if json.loads(_line(connection)) == "heard":
+                            connection.sendall(_message("noted"))
                             answered.add(index)
 
         thread = threading.Thread(target=serve, daemon=True)
@@ -108,7 +111,9 @@ def _ask(cluster: Cluster, index: int, end: float) -> Mapping[str, str] | None:
             connection.sendall(_message({"cluster": list(cluster.addresses), "index": cluster.index}))
             found = json.loads(_line(connection))
             connection.sendall(_message("heard"))
-    except (OSError, ValueError):
+            if json.loads(_line(connection)) != "noted":  # it had no patience: ask again
+                return None
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
