@@ -91,7 +91,7 @@ def _listening(cluster: Cluster, facts: Mapping[str, str]) -> Iterator[set[int]]
             yield answered
         finally:
             stop.set()
-            thread.join()
+            thread.join(timeout=5.0)  # a peer that sends byte by byte holds the thread, and not this worker
 
 
 def _asking(message: object, cluster: Cluster) -> int | None:

@@ -37,6 +37,16 @@ def check_call(model: keras.Model, kind: type[keras.Model], balancer: Balancer) 
         )
 
 
+def check_strategy(model: Any, arguments: Mapping[str, Any]) -> None:
+    """Raises a `ValueError` if `compile` is asked for what TensorFlow cannot do over several replicas."""
+    if arguments.get("jit_compile") is True and engine.is_distributed(model):
+        raise ValueError(
+            "XLA does not compile a step of several replicas, whose variables are on several devices. Received: "
+            "jit_compile=True, for a model that was made under a strategy. Leave it out, or train on one device; to "
+            "load such a model under a strategy, pass compile=False and compile it again."
+        )
+
+
 def check_sharing(parts: engine.Partition, balancer: Balancer) -> None:
     """Raises a `ValueError` if a balancer that looks at gradients of shared parameters would see none."""
     name, kind = type(balancer).__name__, getattr(balancer, "gradients", None)

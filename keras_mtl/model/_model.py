@@ -14,7 +14,14 @@ from keras_mtl import engine
 from keras_mtl import tasks as task_kinds
 from keras_mtl._registry import serializable
 from keras_mtl.balancers import DirectionBalancer, LossBalancer, bind_pair, get_pair
-from keras_mtl.model._arguments import check_call, check_outputs, check_sharing, losses_by_task, metrics_by_task
+from keras_mtl.model._arguments import (
+    check_call,
+    check_outputs,
+    check_sharing,
+    check_strategy,
+    losses_by_task,
+    metrics_by_task,
+)
 from keras_mtl.model._fit import check_labels, check_train_on_batch, complete_weights, prepare_for_fit
 from keras_mtl.model._logs import logs_of
 from keras_mtl.model._random_state import load_random_states, save_random_states
@@ -94,7 +101,8 @@ class MultiTaskModel(keras.Model):
                 in `keras.Model.compile`.
 
         Raises:
-            ValueError: if the balancer is unknown, a key is no task's, or `loss_weights` are given.
+            ValueError: if the balancer is unknown, a key is no task's, `loss_weights` are given, or `jit_compile=True`
+                under a strategy of several replicas.
 
         Example:
 
@@ -107,6 +115,7 @@ class MultiTaskModel(keras.Model):
                 "Weights of losses are given by the tasks or the balancer here. Give the tasks a `weight`, or pass "
                 f"balancer=balancers.Fixed(...). Received: loss_weights={kwargs['loss_weights']!r}"
             )
+        check_strategy(self, kwargs)
         losses = losses_by_task(loss, self.tasks)
         plain = {
             **{task.name: task.metrics for task in self.tasks},

@@ -154,3 +154,27 @@ def test_every_batch_is_trained_on_and_labels_may_be_booleans(two_replicas):
         model.fit(data, verbose=0)
     assert model.optimizer.iterations.numpy() == 5
     assert read == list(range(5))
+
+
+def test_xla_over_several_replicas_is_refused(two_replicas):
+    with two_replicas.scope():
+        model = two_task_model()
+        with pytest.raises(ValueError, match="XLA does not compile a step of several replicas.*jit_compile=True"):
+            model.compile("sgd", jit_compile=True)
+
+
+@pytest.mark.parametrize("balancer", ["equal", "pcgrad"])
+def test_several_steps_at_once_are_so_many_single_ones(balancer, two_replicas):
+    x, y = two_task_data(100)
+    models, logs = [], []
+    for steps in (1, 4):
+        with two_replicas.scope():
+            model = two_task_model()
+            model.compile(keras.optimizers.Adam(0.01), balancer=balancer, steps_per_execution=steps)
+        # Seven batches: the last call makes three steps, and its last batch is smaller.
+        found = model.fit(x, y, batch_size=16, epochs=2, shuffle=False, verbose=0, validation_data=(x, y))
+        logs.append({name: values[-1] for name, values in found.history.items()})
+        models.append(model)
+        assert model.optimizer.iterations.numpy() == 14
+    assert largest_difference(*models) <= 1e-6
+    assert logs[0] == pytest.approx(logs[1], abs=1e-5)
