@@ -21,7 +21,7 @@ tf.config.set_logical_device_configuration(
 # Nearly all that the imports made stays: half a second for each full collection, of which tracing provokes many.
 gc.collect()
 gc.freeze()
-gc.set_threshold(100_000, 20, 50)
+gc.set_threshold(20_000, 10, 10)
 
 
 @pytest.fixture(autouse=True)
