@@ -99,7 +99,10 @@ def test_two_replicas_are_one(architecture, balancer, two_replicas):
         model.fit(data(), shuffle=False, verbose=0, **second_stream(balancer))
         models.append(model)
     assert models[0].optimizer.iterations.numpy() == 9
-    assert largest_difference(*models) <= 1e-5
+    graphs = [keras.Model(model.input, model.output) for model in models]
+    assert largest_difference(*graphs) <= 1e-5
+    # FAMO divides the difference of two nearly equal losses by its size: a last digit counts for more there.
+    assert largest_difference(*models) <= 1e-4
 
 
 @pytest.mark.parametrize("architecture", sorted(SHARES_NOTHING))
