@@ -28,8 +28,7 @@ FILES: dict[str, dict[str, str]] = {
 _ENDINGS = re.compile(r"(?<=\w)(n't|'(?:s|d|m|ll|re|ve))\b")
 
 NUM_WORDS = 60  # of a sentence; others are cut
-NUM_PIECES = 200
-
+NUM_PIECES = 300
 
 Examples = tuple[Any, Any]  # sentences or encoded sentences, and class indices
 
@@ -40,13 +39,20 @@ def tidy(sentence: str) -> str:
 
 
 def read(path: Path) -> tuple[list[str], list[str]]:
-    """The sentences of a file, tidy, and their labels; of a label `COARSE:fine` the coarse one."""
+    """The sentences of a file, tidy, and their labels; of a label `COARSE:fine` the coarse one.
+
+    A label without a sentence is left out: CR has four of them, MPQA three.
+    """
     sentences, labels = [], []
     with gzip.open(path, "rt", encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
-            label, _, sentence = line.strip().partition(" ")
-            if not label:  # some sentences are empty
-                raise ValueError(f"{path}, line {number}, should begin with a label. Received: {line!r}")
+            label, space, sentence = line.rstrip("\n").partition(" ")
+            if not label or not space:
+                raise ValueError(
+                    f"{path}, line {number}, should be a label, a space and a sentence. Received: {line!r}"
+                )
+            if not sentence.strip():
+                continue
             sentences.append(tidy(sentence))
             labels.append(label.partition(":")[0])
     return sentences, labels

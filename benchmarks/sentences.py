@@ -6,8 +6,6 @@
 their own; of the others a random tenth of each class is held out, another one for each seed (the published figures are
 of ten folds). The sets share sentences, so `find_leaks` looks for the test sentences in all of them, and no training
 set holds one: neither that of the joint model nor that of a single network. Vocabularies are of training sentences.
-Each task is learnt twice over, from the words in their order and from the bag of their pieces, each with a head of its
-own: trained on one head, the view that learns faster leaves the other nothing. Their predictions are averaged.
 A single network has the architecture, the size of batch and the rate of the joint model, and as many steps as the joint
 model makes on its task.
 
@@ -30,6 +28,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from _judgement import interval, write_json
+from _sentence_network import VIEWS, make
 from _sentence_sets import FILES, Encoder, Examples, divide, leaks_of, load
 from rich.console import Console
 from rich.progress import track
@@ -47,36 +46,8 @@ MIX_SHARE = 0.05
 
 # How often a batch is of each task: SST's sentences are, for the most part, those of MR.
 SHARES = {"mr": 1.0, "sst1": 1.0, "sst2": 0.7, "subj": 1.0, "trec": 1.5, "cr": 0.6, "mpqa": 1.2}
-STEPS = 1200
+STEPS = 1600
 BATCH = 128
-RATE = 3e-3
-
-
-def views(num_words: int, num_pieces: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Inputs, and what all tasks read: convolutions over the words (Kim 2014), and the scaled sum of the pieces."""
-    words = keras.Input((None,), dtype="int32", name="words")
-    pieces = keras.Input((None,), dtype="int32", name="pieces")
-    uniform = keras.initializers.RandomUniform(-0.25, 0.25)
-    x = keras.layers.Embedding(num_words, 64, embeddings_initializer=uniform, name="word_vectors")(words)
-    x = x * _known(words)
-    x = keras.layers.Dropout(0.3, noise_shape=(None, None, 1), name="word_dropout")(x)  # whole words
-    found = [
-        keras.layers.GlobalMaxPooling1D(name=f"most_{width}")(
-            keras.layers.Conv1D(64, width, activation="relu", name=f"convolution_{width}")(x)
-        )
-        for width in (2, 3, 4)
-    ]
-    x = keras.layers.Dropout(0.5, name="dropout")(keras.layers.Concatenate(name="convolutions")(found))
-    y = keras.layers.Embedding(num_pieces, 32, name="piece_vectors")(pieces)
-    y = keras.layers.Dropout(0.3, noise_shape=(None, None, 1), name="piece_dropout")(y)
-    known = _known(pieces)
-    y = keras.ops.sum(y * known, axis=1) / keras.ops.sqrt(keras.ops.sum(known, axis=1))
-    return {"words": words, "pieces": pieces}, {"words": x, "pieces": keras.layers.Dropout(0.5, name="dropout_2")(y)}
-
-
-def _known(indices: Any) -> Any:
-    """1 for each index but 0, `(batch, length, 1)`."""
-    return keras.ops.expand_dims(keras.ops.cast(indices > 0, "float32"), -1)
 
 
 def prepare(divided: Mapping[str, Mapping[str, Examples]], tasks: Sequence[str], leaks: mtl.data.Leaks) -> Any:
@@ -89,21 +60,6 @@ def prepare(divided: Mapping[str, Mapping[str, Examples]], tasks: Sequence[str],
         for task in tasks
     }
     return encoder, encoded
-
-
-def make(encoder: Encoder, encoded: Mapping[str, Mapping[str, Examples]], steps: int) -> mtl.MultiTaskModel:
-    """A compiled model of one data set or several, with a head a view, whose rate falls to nothing over the steps."""
-    inputs, read = views(encoder.num_words, encoder.num_pieces)
-    sizes = {task: int(splits["train"][1].max()) + 1 for task, splits in encoded.items()}
-    tasks = {
-        (task, view): mtl.tasks.Classification(f"{task}_by_{view}", size, label=task)
-        for task, size in sizes.items()
-        for view in read
-    }
-    outputs = {task.name: task.head(read[view]) for (_, view), task in tasks.items()}
-    model = mtl.MultiTaskModel(inputs, outputs, list(tasks.values()))
-    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.PolynomialDecay(RATE, steps, 0.0)))
-    return model
 
 
 def stream(
@@ -144,9 +100,9 @@ def run(
     accuracy = {}
     for task, splits in encoded.items():
         inputs, labels = splits[judge]
-        found = model.predict(inputs, batch_size=256, verbose=0)
-        predicted = sum(found[f"{task}_by_{view}"] for view in inputs).argmax(axis=-1)
-        accuracy[task] = 100 * float(np.mean(predicted == labels))
+        predicted = model.predict(inputs, batch_size=256, verbose=0)
+        mean = sum(predicted[f"{task}_{view}"] for view in VIEWS)
+        accuracy[task] = 100 * float(np.mean(mean.argmax(axis=-1) == labels))
     seconds = {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
     keras.backend.clear_session()
     return {"accuracy": accuracy, "steps": steps, "seconds": seconds}
@@ -166,7 +122,23 @@ def steps_of(task: str, steps: int) -> int:
     return max(1, round(steps * SHARES[task] / sum(SHARES.values())))
 
 
-def mix_share(divided: Any, leaks: mtl.data.Leaks, turns: int, steps: int = 40) -> float:
+class Stopwatch(keras.callbacks.Callback):
+    """The seconds of the batches after the first ones, which wait for the buffers of `mix` to be filled."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._after = after
+        self.seconds = 0.0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Begins at the batch with this number, and ends, for now, at each one after it."""
+        if batch == self._after:
+            self._begin = time.perf_counter()
+        elif batch > self._after:
+            self.seconds = time.perf_counter() - self._begin
+
+
+def mix_share(divided: Any, leaks: mtl.data.Leaks, turns: int, steps: int = 100) -> float:
     """What `mix` adds to the time of a training step: the median over turns, beside the same batches held in memory."""
     encoder, encoded = prepare(divided, list(divided), leaks)
     model = make(encoder, encoded, steps=10_000)
@@ -175,39 +147,50 @@ def mix_share(divided: Any, leaks: mtl.data.Leaks, turns: int, steps: int = 40) 
     model.fit(held, verbose=0)
     shares = []
     for _ in range(turns):
-        seconds = []
-        for batches in (mixed, held):
-            begin = time.perf_counter()
-            model.fit(batches, verbose=0)
-            seconds.append(time.perf_counter() - begin)
-        shares.append(seconds[0] / seconds[1] - 1)
+        watches = [Stopwatch(after=steps // 5) for _ in range(2)]
+        for batches, watch in zip((mixed, held), watches, strict=True):
+            model.fit(batches, verbose=0, callbacks=[watch])
+        shares.append(watches[0].seconds / watches[1].seconds - 1)
     keras.backend.clear_session()
     return float(np.median(shares))
 
 
 def differences(rows: Mapping[str, Sequence[Mapping[str, Any]]], task: str) -> list[float]:
     """The joint model's accuracy without that of the single network with the same seed."""
-    pairs = zip(rows["joint"], rows["single"], strict=True)
-    return [joint["accuracy"][task] - single["accuracy"][task] for joint, single in pairs]
+    return [joint["accuracy"][task] - single["accuracy"][task] for joint, single in _pairs(rows)]
 
 
-def judgement(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """On which tasks the joint model helped and on which it hurt, as far as the intervals allow to say.
-
-    They are so wide that all of them together hold in 95 % of cases (Bonferroni).
-    """
-    found: dict[str, list[str]] = {"helped": [], "hurt": [], "cannot be told from single networks": []}
-    for task in FILES:
-        mean, half = interval(differences(rows, task), comparisons=len(FILES))
-        verdict = "helped" if mean - half > 0 else "hurt" if mean + half < 0 else "cannot be told from single networks"
-        found[verdict].append(f"{task} ({mean:+.1f} ± {half:.1f})")
-    parts = [f"{verdict} on {', '.join(named) or 'none'}" for verdict, named in found.items()]
-    return f"The joint model {'; '.join(parts)}."
+def _pairs(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    return list(zip(rows["joint"], rows["single"], strict=True))
 
 
 def mean_of_five(run: Mapping[str, Any]) -> float:
     """The mean accuracy over the tasks that the mark is of."""
     return float(np.mean([run["accuracy"][task] for task in FIVE]))
+
+
+def judgement(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """On which tasks the joint model helped and on which it hurt, as far as the intervals allow to say.
+
+    Those of the tasks are so wide that all of them together hold in 95 % of cases (Bonferroni). That of the mean over
+    the five, the one figure that the mark is of, is for itself.
+    """
+    found: dict[str, list[str]] = {"helped": [], "hurt": [], "unclear": []}
+    for task in FILES:
+        verdict, said = _verdict(differences(rows, task), comparisons=len(FILES))
+        found[verdict].append(f"{task} ({said})")
+    named = {verdict: ", ".join(tasks) or "no task" for verdict, tasks in found.items()}
+    verdict, said = _verdict([mean_of_five(joint) - mean_of_five(single) for joint, single in _pairs(rows)])
+    return (
+        f"The joint model helped on {named['helped']}; it hurt on {named['hurt']}; whether it did either cannot be "
+        f"told on {named['unclear']}. Over {', '.join(FIVE)} together: {verdict} ({said})."
+    )
+
+
+def _verdict(values: Sequence[float], comparisons: int = 1) -> tuple[str, str]:
+    mean, half = interval(values, comparisons)
+    verdict = "helped" if mean - half > 0 else "hurt" if mean + half < 0 else "unclear"
+    return verdict, f"{mean:+.1f} ± {half:.1f}"
 
 
 def show(rows: Mapping[str, Sequence[Mapping[str, Any]]], judge: str) -> Table:
@@ -220,7 +203,7 @@ def show(rows: Mapping[str, Sequence[Mapping[str, Any]]], judge: str) -> Table:
         cells = [interval(values) for values in (*columns, differences(rows, task))]
         table.add_row(task, *_cells(cells), f"{PUBLISHED[task]:.1f}")
     columns = [[mean_of_five(run) for run in rows[kind]] for kind in ("joint", "single")]
-    apart = [joint - single for joint, single in zip(*columns, strict=True)]
+    apart = [mean_of_five(joint) - mean_of_five(single) for joint, single in _pairs(rows)]
     published = float(np.mean([PUBLISHED[task] for task in FIVE]))
     cells = [interval(values) for values in (*columns, apart)]
     table.add_row(f"mean of {', '.join(FIVE)}", *_cells(cells), f"{published:.1f}")
@@ -267,11 +250,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             task: run(divided, [task], leaks, seed, arguments.judge, steps_of(task, arguments.steps)) for task in FILES
         }
         rows["single"].append(together(apart))
+    share = mix_share(divided, leaks, turns=5)
     minutes = {
         "wall": (time.perf_counter() - wall) / 60,
         "processor": (time.process_time() - processor) / 60,
     }
-    share = mix_share(divided, leaks, turns=9)
 
     mean = float(np.mean([mean_of_five(one) for one in rows["joint"]]))
     console = Console(width=130)

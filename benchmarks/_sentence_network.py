@@ -1,0 +1,61 @@
+"""The network of the sentence data sets: two views of a sentence, and a head on each for each task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from _sentence_sets import Encoder, Examples
+
+import keras_mtl as mtl
+
+VIEWS = ("wordview", "pieceview")
+RATE = 3e-3
+
+
+class OwnView(mtl.sharing.Sharing):
+    """Hard sharing of each view of a sentence: a task reads the one that its name ends with."""
+
+    def __call__(self, features: Mapping[str, Any], tasks: Sequence[Any]) -> dict[str, Any]:
+        """The level of the backbone that bears the view's name."""
+        return {task.name: features[task.name.rpartition("_")[2]] for task in tasks}
+
+
+def backbone(num_words: int, num_pieces: int) -> keras.Model:
+    """Two views of a sentence: convolutions over its words (Kim 2014), and the sum of its pieces' vectors."""
+    words = keras.Input((None,), dtype="int32", name="words")
+    x = keras.layers.Embedding(num_words, 64, embeddings_initializer=uniform(0.25), name="word_vectors")(words)
+    x = keras.layers.Dropout(0.3, noise_shape=(None, None, 1), name="word_dropout")(x)  # of whole words
+    maps = [keras.layers.Conv1D(64, width, activation="relu", name=f"convolution_{width}")(x) for width in (2, 3, 4)]
+    x = keras.layers.Concatenate(name="most")([keras.layers.GlobalMaxPooling1D()(one) for one in maps])
+    x = keras.layers.Dropout(0.5, name=VIEWS[0])(x)
+
+    pieces = keras.Input((None,), dtype="int32", name="pieces")
+    y = keras.layers.Embedding(num_pieces, 32, embeddings_initializer=uniform(0.05), name="piece_vectors")(pieces)
+    y = keras.layers.Dropout(0.3, noise_shape=(None, None, 1), name="piece_dropout")(y)
+    there = keras.ops.cast(keras.ops.not_equal(pieces, 0), "float32")
+    number = keras.ops.sum(there, axis=1, keepdims=True)  # at least 1: the piece that all have
+    y = keras.ops.sum(y * keras.ops.expand_dims(there, -1), axis=1) / keras.ops.sqrt(number)
+    y = keras.layers.Dropout(0.5, name=VIEWS[1])(y)
+    return keras.Model({"words": words, "pieces": pieces}, [x, y], name="sentences")
+
+
+def uniform(most: float) -> keras.Initializer:
+    """An initializer between `-most` and `most`."""
+    return keras.initializers.RandomUniform(-most, most)
+
+
+def make(encoder: Encoder, encoded: Mapping[str, Mapping[str, Examples]], steps: int) -> mtl.MultiTaskModel:
+    """A compiled model of one data set or several, whose rate falls to nothing over the steps.
+
+    Each view has a head of its own for each label, so that the two learn side by side, and their mean predicts.
+    """
+    tasks = [
+        mtl.tasks.Classification(f"{task}_{view}", num_classes=int(splits["train"][1].max()) + 1, label=task)
+        for task, splits in encoded.items()
+        for view in VIEWS
+    ]
+    model = mtl.build_model(backbone(encoder.num_words, encoder.num_pieces), tasks, OwnView(), features=VIEWS)
+    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.PolynomialDecay(RATE, steps, 0.0)))
+    return model
