@@ -40,7 +40,7 @@ def shared_gradients(
     if balancer.update_every == 1:
         return _by_gramian(gradients, loss_weights, balancer, active)
     if due is None:
-        found = _when_due(gradients, loss_weights, balancer, active)
+        found = _weighted_when_due(gradients, loss_weights, balancer, active)
     elif due:
         found = _by_gramian(gradients, loss_weights, balancer, active)
     else:
@@ -49,15 +49,14 @@ def shared_gradients(
     return found
 
 
-def chooses_step(balancer: Any) -> bool:
-    """Whether a step is of one of two kinds, with all gradients or with one pass, and is better chosen as a whole.
+def weighs_now_and_then(balancer: Any) -> bool:
+    """Whether steps are of two kinds, with all gradients or with one pass, and each is better chosen as a whole.
 
     A condition around a backward pass alone keeps TensorFlow from pairing its operations with those of the forward
-    pass: on CPUs, the pooling layers of a convolutional network took more time than the rest. Under a strategy nothing
-    can be reduced, and no state be set, within a condition.
+    pass: on CPUs, the pooling layers of a convolutional network took more time than the rest.
     """
     exact = balancer is not None and balancer.gradients == "shared" and not balancer.needs_jacobian
-    return exact and balancer.needs_gramian and balancer.update_every > 1 and not tf.distribute.has_strategy()
+    return exact and balancer.needs_gramian and balancer.update_every > 1
 
 
 def shared_jacobian(gradients: TaskGradients, dtype: str) -> Any:
@@ -121,6 +120,14 @@ def _by_gramian(gradients: TaskGradients, loss_weights: Any, balancer: Any, acti
     return _weighted(rows, loss_weights * weights, gradients)
 
 
+def _weighted_when_due(gradients: TaskGradients, loss_weights: Any, balancer: Any, active: Any) -> list[Any]:
+    """In a loop of the user's own over several replicas: the same result, without saving work between the steps."""
+    due = balancer.is_due(active)
+    rows = over_replicas(gradients.shared_rows)
+    weights = balancer.weigh(_gramian(rows, gradients, loss_weights), tf.logical_and(active, due))
+    return _weighted(rows, loss_weights * tf.where(due, weights, balancer.last_weights(active)), gradients)
+
+
 def _gramian(rows: Rows, gradients: TaskGradients, loss_weights: Any) -> Any:
     """The inner products of the gradients of the weighted losses, `[num_tasks, num_tasks]`."""
     dtype, num_tasks = loss_weights.dtype, gradients.num_tasks
@@ -152,43 +159,6 @@ def _weighted(rows: Rows, weights: Any, gradients: TaskGradients) -> list[Any]:
         gradient = tf.linalg.matvec(matrix, tf.cast(chosen, matrix.dtype), transpose_a=True)
         combined.append(tf.reshape(gradient / num_replicas(), variable.shape))
     return combined
-
-
-def _when_due(gradients: TaskGradients, loss_weights: Any, balancer: Any, active: Any) -> list[Any]:
-    """Under a strategy: all gradients in the steps in which weights are due; in the others one pass.
-
-    The gradients alone are computed within a condition, and zeros are reduced in the other steps.
-    """
-    due = balancer.is_due(active)
-    structure: list[tuple[list[int], Any, Any]] = []  # for each shared variable: tasks, shape and dtype of its rows
-
-    def computed() -> list[Any]:
-        rows = gradients.shared_rows
-        structure[:] = [(tasks, None if m is None else m.shape, None if m is None else m.dtype) for tasks, m in rows]
-        return [matrix for _, matrix in rows if matrix is not None]
-
-    def zeros() -> list[Any]:
-        return [tf.zeros(shape, dtype) for _, shape, dtype in structure if shape is not None]
-
-    def placed(matrices: Sequence[Any]) -> Rows:
-        left = iter(matrices)
-        return [(tasks, None if shape is None else next(left)) for tasks, shape, _ in structure]
-
-    def cached() -> list[Any]:
-        return _dense(gradients.combined(loss_weights * balancer.last_weights(active)), gradients)
-
-    rows = over_replicas(placed(computed() if tf.executing_eagerly() else tf.cond(due, computed, zeros)))
-    weights = balancer.weigh(_gramian(rows, gradients, loss_weights), tf.logical_and(active, due))
-    weighted = loss_weights * weights
-    return tf.cond(due, lambda: _dense(_weighted(rows, weighted, gradients), gradients), cached)
-
-
-def _dense(found: Sequence[Any], gradients: TaskGradients) -> list[Any]:
-    """As dense tensors, zeros where there is none: the branches of a condition give the same."""
-    return [
-        tf.zeros(variable.shape, variable.dtype) if gradient is None else tf.convert_to_tensor(gradient)
-        for variable, gradient in zip(gradients.parts.shared, found, strict=True)
-    ]
 
 
 def _size(variable: Any) -> int:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import tensorflow as tf
+
+from keras_mtl.engine._directions import weighs_now_and_then
+from keras_mtl.engine._step_kind import StepKind, of_kind
+from keras_mtl.engine._tensorflow import active_tasks
+from keras_mtl.engine._updates import clips_of, done_already, innermost, updates_now
 
 if TYPE_CHECKING:
     from keras_mtl.engine._protocol import TrainableModel
@@ -17,8 +23,44 @@ def is_distributed(model: TrainableModel) -> bool:
     return strategy.num_replicas_in_sync > 1 or isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
-def make_function(model: TrainableModel, step: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
-    """What `fit` or `evaluate` calls with its iterator: `steps_per_execution` steps, and the logs after them.
+def make_train_function(model: TrainableModel) -> Callable[[Any], dict[str, Any]]:
+    """What `fit` calls: as `make_function`, with steps of the kind that each is.
+
+    A step in which gradients of all tasks are taken, or weights updated, has another graph than one in which they are
+    not, and which of them is to be run is decided between the replicas' steps: within one, nothing can be reduced.
+    """
+    strategy = model.distribute_strategy
+    balancer: Any = model.gradient_balancer
+    clips = clips_of(model.optimizer)
+
+    def run(batch: Any) -> None:
+        questions = {}
+        if weighs_now_and_then(balancer):
+            active = strategy.run(lambda data: active_tasks(model, data), args=(batch,))
+            questions["due"] = balancer.is_due(strategy.experimental_local_results(active)[0])
+        if innermost(model.optimizer).gradient_accumulation_steps:
+            questions["updates"] = updates_now(model.optimizer)
+        ask(list(questions.items()), StepKind(clips=clips), batch)
+
+    def ask(questions: list[tuple[str, Any]], kind: StepKind, batch: Any) -> Any:
+        if not questions:
+            with of_kind(model, kind), done_already(model.optimizer, kind):
+                strategy.run(model.train_step, args=(batch,))
+            return tf.constant(0)
+        (name, answer), *others = questions
+        yes, no = (replace(kind, **{name: value}) for value in cast("tuple[Any, Any]", (True, False)))
+        return tf.cond(answer, lambda: ask(others, yes, batch), lambda: ask(others, no, batch))
+
+    return make_function(model, run)
+
+
+def make_test_function(model: TrainableModel) -> Callable[[Any], dict[str, Any]]:
+    """What `evaluate` calls: see `make_function`."""
+    return make_function(model, lambda batch: model.distribute_strategy.run(model.test_step, args=(batch,)))
+
+
+def make_function(model: TrainableModel, run: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
+    """A function from an iterator: `steps_per_execution` steps, and the logs after them.
 
     Keras' own function hands the logs of each step through a loop, which fails over several replicas, and reduces
     them, scalars, along an axis over several workers. The metrics have them, the same on each replica, so that the
@@ -26,19 +68,19 @@ def make_function(model: TrainableModel, step: Callable[[Any], dict[str, Any]]) 
 
     Args:
         model: a compiled model, made under a strategy.
-        step: from the batch of a replica to logs, which are not used.
+        run: runs a step on each replica, from a batch of all.
     """
-    strategy, num_steps = model.distribute_strategy, model.steps_per_execution
+    num_steps = model.steps_per_execution
 
     @tf.autograph.experimental.do_not_convert
     def of_batch(batch: Any) -> dict[str, Any]:
-        strategy.run(step, args=(batch,))
+        run(batch)
         return model.get_metrics_result()
 
     @tf.autograph.experimental.do_not_convert
     def steps(iterator: Any) -> tuple[Any, dict[str, Any]]:
         def one_step(done: Any, batch: Any) -> tuple[Any, Any]:
-            strategy.run(step, args=(batch.get_value(),))
+            run(batch.get_value())
             done += 1
             return done, tf.cond(done < num_steps, iterator.get_next_as_optional, lambda: batch)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
+from keras_mtl.engine._updates import apply
+
 if TYPE_CHECKING:
     from keras_mtl.engine._protocol import TrainableModel
 
@@ -33,6 +35,12 @@ def build_optimizer(optimizer: keras.optimizers.Optimizer, variables: Sequence[A
     finally:
         for each in within:
             del each.add_variable_from_reference
+
+
+def _accumulators(optimizer: keras.optimizers.Optimizer) -> dict[int, Any]:
+    """By the id of a variable, the sum of its gradients over several steps."""
+    slots = _SLOTS.get(optimizer, {})
+    return {key: slot for key, found in slots.items() for name, slot in found if name == _ACCUMULATOR}
 
 
 def _noting(add: Any, slots: dict[int, list[tuple[str, Any]]]) -> Any:
@@ -76,7 +84,7 @@ class OwnState:
         always = tf.distribute.has_strategy() or tf.executing_eagerly()
         rows = self._before(active)
         values = [tf.convert_to_tensor(each) for _, each, _ in rows] if always else self._copied(rows, everyone)
-        model.optimizer.apply(gradients, model.trainable_variables)
+        apply(model, gradients, _accumulators(model.optimizer))
 
         def put_back() -> Any:
             for (moves, variable, statistic), value in zip(rows, values, strict=True):

@@ -42,6 +42,12 @@ class TrainableModel(Protocol):
     def output(self) -> dict[str, Any]:
         """Symbolic outputs by task."""
 
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One update of the weights from the batch of a replica."""
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """One batch of evaluation, of a replica."""
+
     def reset_metrics(self) -> None:
         """Sets the metrics back to where they began."""
 

@@ -11,12 +11,13 @@ import tensorflow as tf
 
 from keras_mtl.balancers import BilevelBalancer, GradientNormBalancer
 from keras_mtl.engine._batch import Batch, as_columns, batch_of, labelled
-from keras_mtl.engine._directions import chooses_step, shared_gradients, shared_jacobian
+from keras_mtl.engine._directions import shared_gradients, shared_jacobian, weighs_now_and_then
 from keras_mtl.engine._gradients import TaskGradients, add
 from keras_mtl.engine._own_state import OwnState
 from keras_mtl.engine._partition import check_unchanged
 from keras_mtl.engine._replicas import num_replicas, sum_over_replicas
 from keras_mtl.engine._second_passes import look_ahead, losses_once_more, state_of
+from keras_mtl.engine._step_kind import kind_of
 
 if TYPE_CHECKING:
     from keras_mtl.engine._protocol import TrainableModel
@@ -40,15 +41,25 @@ def build_metrics(model: TrainableModel) -> None:
 
 def train_step(model: TrainableModel, data: Any) -> dict[str, Any]:
     """One update of the weights from one batch of one replica, and the logs so far."""
-    data, second = data if isinstance(model.loss_balancer, BilevelBalancer) else (data, None)
+    data, second = _streams(model, data)
     batch = batch_of(model, data)
     balancer: Any = model.gradient_balancer
-    if not chooses_step(balancer):
-        return _update(model, batch, second)
+    if not weighs_now_and_then(balancer) or tf.distribute.has_strategy():
+        return _update(model, batch, second, due=kind_of(model).due)
     due = balancer.is_due(batch.active)
     return tf.cond(
         due, lambda: _update(model, batch, second, due=True), lambda: _update(model, batch, second, due=False)
     )
+
+
+def active_tasks(model: TrainableModel, data: Any) -> Any:
+    """Whether each task has a label in a batch, on any replica, booleans `[num_tasks]`."""
+    return batch_of(model, _streams(model, data)[0]).active
+
+
+def _streams(model: TrainableModel, data: Any) -> tuple[Any, Any]:
+    """What the data bring: a batch and, for a bilevel balancer, one of the second stream."""
+    return data if isinstance(model.loss_balancer, BilevelBalancer) else (data, None)
 
 
 def _update(model: TrainableModel, batch: Batch, second: Any, *, due: bool | None = None) -> dict[str, Any]:

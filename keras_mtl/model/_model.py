@@ -247,7 +247,7 @@ class MultiTaskModel(keras.Model):
         """Makes what `fit` calls for one or several steps."""
         if force or self.train_function is None:
             if engine.is_distributed(self):
-                self.train_function = engine.make_function(self, self.train_step)
+                self.train_function = engine.make_train_function(self)
             else:
                 super().make_train_function(force)
 
@@ -255,7 +255,7 @@ class MultiTaskModel(keras.Model):
         """Makes what `evaluate` calls for one or several steps."""
         if force or self.test_function is None:
             if engine.is_distributed(self):
-                self.test_function = engine.make_function(self, self.test_step)
+                self.test_function = engine.make_test_function(self)
             else:
                 super().make_test_function(force)
 

@@ -1,0 +1,161 @@
+"""Several replicas do what one does: in mixed precision, summing gradients, clipping, missing labels."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_mtl import balancers
+from tests.models import (
+    ONE_OF_EACH,
+    largest_difference,
+    second_stream,
+    three_task_data,
+    three_task_model,
+    two_task_data,
+)
+
+
+QUICK = ("equal", "famo", "upgrad", "graddrop")
+FAMILIES = [each if each in QUICK else pytest.param(each, marks=pytest.mark.slow) for each in ONE_OF_EACH]
+
+
+def uneven_data(size=390, batch_size=20):
+    """Most labels are missing, unevenly by replica, some tasks have none in some batches, and the last is uneven."""
+    x, y = two_task_data(size)
+    y["c"] = (x[:, 1] - 2 * x[:, 0]).astype("float32")
+    place = np.arange(size) % batch_size
+    batch = np.arange(size) // batch_size
+    y["a"] = np.where((place < 12) & (place % 3 > 0), y["a"], -1)
+    y["b"] = np.where((place == 13) & (batch % 4 > 0), y["b"], np.nan).astype("float32")
+    y["c"] = np.where((place > 4) & (batch % 3 > 0), y["c"], np.nan).astype("float32")
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size)
+
+
+def trained(scope, balancer, make_optimizer, data, policy="float32", **arguments):
+    config = balancer if isinstance(balancer, str) else keras.saving.serialize_keras_object(balancer)
+    with scope:
+        model = three_task_model(policy=policy)
+        keras.utils.set_random_seed(1)
+        model.compile(make_optimizer(), balancer=config, **arguments)
+    model.fit(data, shuffle=False, verbose=0, **second_stream(balancer))
+    return model
+
+
+def both(two_replicas, *arguments, **more):
+    scopes = (two_replicas.scope(), tf.distribute.get_strategy().scope())
+    return [trained(scope, *arguments, **more) for scope in scopes]
+
+
+@pytest.mark.parametrize("balancer", FAMILIES, ids=str)
+def test_missing_labels_spread_unevenly(balancer, two_replicas):
+    models = both(two_replicas, balancer, lambda: keras.optimizers.Adam(0.01), uneven_data())
+    assert largest_difference(*models) <= 1e-5
+    data = uneven_data(97)
+    results = [model.evaluate(data, verbose=0, return_dict=True) for model in models]
+    assert results[0] == pytest.approx(results[1], abs=1e-6)
+    predictions = [model.predict(data, verbose=0) for model in models]
+    for task, values in predictions[1].items():
+        np.testing.assert_allclose(predictions[0][task], values, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "balancer",
+    [
+        *FAMILIES,
+        pytest.param(balancers.UPGrad(update_every=3)),
+        pytest.param(balancers.UPGrad(gradients="features", update_every=3), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("steps_per_execution", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_sums_of_gradients(balancer, steps_per_execution, two_replicas):
+    models = both(
+        two_replicas,
+        balancer,
+        lambda: keras.optimizers.AdamW(0.01, gradient_accumulation_steps=4, clipnorm=0.1, use_ema=True),
+        uneven_data(),
+        steps_per_execution=steps_per_execution,
+    )
+    assert models[0].optimizer.iterations.numpy() == 5
+    assert largest_difference(*models) <= 1e-5
+
+
+CLIPS = {"clipnorm": 0.05, "global_clipnorm": 0.05, "clipvalue": 0.01}
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_clipping_is_of_the_sum(clip, two_replicas):
+    models = both(
+        two_replicas,
+        "equal",
+        lambda: keras.optimizers.SGD(0.1, momentum=0.9, **{clip: CLIPS[clip]}),
+        three_task_data(200),
+    )
+    assert largest_difference(*models) <= 1e-6
+    free = trained(tf.distribute.get_strategy().scope(), "equal", lambda: keras.optimizers.SGD(0.1, 0.9), uneven_data())
+    assert largest_difference(models[1], free) > 1e-3  # the clip did something
+
+
+@pytest.mark.parametrize("balancer", FAMILIES, ids=str)
+@pytest.mark.parametrize("policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("sums", [4, pytest.param(None, marks=pytest.mark.slow)])
+def test_mixed_precision(balancer, policy, sums, two_replicas):
+    def optimizer():
+        inner = keras.optimizers.SGD(0.05, momentum=0.9, gradient_accumulation_steps=sums)
+        return keras.optimizers.LossScaleOptimizer(inner, initial_scale=1024.0) if policy == "mixed_float16" else inner
+
+    models = both(two_replicas, balancer, optimizer, three_task_data(200), policy=policy)
+    # In half precision, a matrix product over half of the rows is not half of one over all.
+    assert largest_difference(*models) <= (2e-2 if policy == "mixed_bfloat16" else 4e-3)
+    if policy == "mixed_float16":
+        states = [(m.optimizer.dynamic_scale.numpy(), m.optimizer.iterations.numpy()) for m in models]
+        assert states[0] == states[1] == (1024.0, 2 if sums else 10)
+
+
+@pytest.mark.parametrize("sums", [None, 2])
+def test_an_overflow_on_one_replica_leaves_all_out(sums, two_replicas):
+    """Of the second replica: Keras asks the first."""
+    x, y = two_task_data(40)
+    y["c"] = np.ones(40, "float32")
+    y["b"][15] = 3e7  # in the first batch, on the second replica: times the scale it overflows in float16
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(20)
+
+    def optimizer():
+        inner = keras.optimizers.SGD(1e-6, gradient_accumulation_steps=sums)
+        return keras.optimizers.LossScaleOptimizer(inner, initial_scale=1e32)
+
+    models = both(two_replicas, "equal", optimizer, data.repeat(4), policy="mixed_float16")
+    for model in models:
+        assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    states = [
+        (m.optimizer.dynamic_scale.numpy(), m.optimizer.iterations.numpy(), m.optimizer.step_counter.numpy())
+        for m in models
+    ]
+    assert states[0] == states[1]
+    assert states[0][0] < 1e32
+    assert states[0][1] < 8
+
+
+def test_weights_that_serve_for_several_steps_are_worked_out_when_due(two_replicas):
+    with two_replicas.scope():
+        model = three_task_model()
+        model.compile(keras.optimizers.SGD(0.0), balancer=balancers.UPGrad(update_every=4))
+    data = three_task_data(160)
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(model.gradient_balancer.last_weights(np.ones(3, bool)).numpy().tolist())
+
+    model.fit(data, shuffle=False, verbose=0, callbacks=[Watch()])
+    assert seen[0] == seen[1] == seen[2] == seen[3] != seen[4] == seen[5] == seen[6] == seen[7]
+
+
+def test_sums_of_gradients_in_a_loop_of_ones_own_are_refused(two_replicas):
+    with two_replicas.scope():
+        model = three_task_model()
+        model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
+    batch = next(iter(two_replicas.experimental_distribute_dataset(three_task_data(20))))
+    with pytest.raises(ValueError, match="gradient_accumulation_steps': 2}, in a step of a loop of your own"):
+        tf.function(lambda: two_replicas.run(model.train_step, args=(batch,)))()
