@@ -15,7 +15,6 @@ from tests.models import (
     two_task_data,
 )
 
-
 QUICK = ("equal", "famo", "upgrad", "graddrop")
 FAMILIES = [each if each in QUICK else pytest.param(each, marks=pytest.mark.slow) for each in ONE_OF_EACH]
 
