@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import tensorflow as tf
 
 from keras_mtl.engine._directions import weighs_now_and_then
+from keras_mtl.engine._faults import without_counts
 from keras_mtl.engine._step_kind import StepKind, of_kind
 from keras_mtl.engine._tensorflow import active_tasks
 from keras_mtl.engine._updates import clips_of, done_already, innermost, updates_now
@@ -56,7 +57,8 @@ def make_train_function(model: TrainableModel) -> Callable[[Any], dict[str, Any]
 
 def make_test_function(model: TrainableModel) -> Callable[[Any], dict[str, Any]]:
     """What `evaluate` calls: see `make_function`."""
-    return make_function(model, lambda batch: model.distribute_strategy.run(model.test_step, args=(batch,)))
+    function = make_function(model, lambda batch: model.distribute_strategy.run(model.test_step, args=(batch,)))
+    return lambda iterator: without_counts(model, function(iterator))
 
 
 def make_function(model: TrainableModel, run: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:

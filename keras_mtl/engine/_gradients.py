@@ -63,6 +63,22 @@ class TaskGradients:
         """The number of tasks."""
         return len(self.of_own)
 
+    def are_finite(self) -> list[Any]:
+        """For each task, whether its loss's gradients that were taken are finite on this replica, booleans."""
+        found = []
+        for at_features, beyond, own in zip(self.of_features, self.of_beyond, self.of_own, strict=True):
+            present = [g for g in (*at_features, *beyond.values(), *own) if g is not None]
+            values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in present]
+            found.append(tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values]))
+        return found
+
+    def leave_out(self, sound: Any) -> None:
+        """Makes the gradients of tasks zero that are not sound, booleans `[num_tasks]`, before any other is taken."""
+        for index, flag in enumerate(tf.unstack(sound, self.num_tasks)):
+            self.of_features[index] = [_kept(g, flag) for g in self.of_features[index]]
+            self.of_beyond[index] = {position: _kept(g, flag) for position, g in self.of_beyond[index].items()}
+            self.of_own[index] = [_kept(g, flag) for g in self.of_own[index]]
+
     def weighted_own(self, weights: Any) -> list[list[Any]]:
         """For each task, the gradients of its own variables, of its loss times its weight."""
         parts = tf.unstack(weights, self.num_tasks)
@@ -146,6 +162,15 @@ def _bias_gradient(gradient: Any) -> Any:
     if gradient.shape.rank == 1:
         return tf.reduce_sum(gradient, keepdims=True)
     return tf.reduce_sum(gradient, axis=range(gradient.shape.rank - 1))
+
+
+def _kept(gradient: Any, flag: Any) -> Any:
+    """A gradient, or zeros of its make if the flag is false."""
+    if gradient is None:
+        return None
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(_kept(gradient.values, flag), gradient.indices, gradient.dense_shape)
+    return tf.where(flag, gradient, tf.zeros_like(gradient))
 
 
 def _times(gradient: Any, weight: Any) -> Any:

@@ -19,6 +19,8 @@ class TrainableModel(Protocol):
     tasks: Sequence[Task]
     task_losses: TaskLosses
     task_loss_trackers: Sequence[keras.metrics.Metric]
+    on_nonfinite: str | None
+    fault_counters: Sequence[keras.metrics.Metric]
     loss_balancer: LossBalancer
     gradient_balancer: DirectionBalancer | None
     optimizer: keras.optimizers.Optimizer

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import keras
 import tensorflow as tf
 
 from keras_mtl.balancers import BilevelBalancer, GradientNormBalancer
 from keras_mtl.engine._batch import Batch, as_columns, batch_of, labelled
 from keras_mtl.engine._directions import shared_gradients, shared_jacobian, weighs_now_and_then
+from keras_mtl.engine._faults import all_sound, count, sound_tasks, without, without_counts
+from keras_mtl.engine._forward import Forward, Scaled, forward, rest, total
 from keras_mtl.engine._gradients import TaskGradients, add
 from keras_mtl.engine._own_state import OwnState
 from keras_mtl.engine._partition import check_unchanged
-from keras_mtl.engine._replicas import num_replicas, sum_over_replicas
 from keras_mtl.engine._second_passes import look_ahead, losses_once_more, state_of
 from keras_mtl.engine._step_kind import kind_of
 
@@ -73,86 +71,62 @@ def _update(model: TrainableModel, batch: Batch, second: Any, *, due: bool | Non
     """
     balancer = model.loss_balancer
     is_bilevel = isinstance(balancer, BilevelBalancer)
+    guarded = model.on_nonfinite is not None
     before = state_of(model) if is_bilevel or balancer.needs_after_step else []
     own_state = OwnState(model)
-    separately = model.gradient_balancer is not None or isinstance(balancer, GradientNormBalancer)
+    separately = guarded or model.gradient_balancer is not None or isinstance(balancer, GradientNormBalancer)
     with tf.GradientTape(persistent=separately or is_bilevel) as tape:
-        found = _forward(model, batch, in_parts=separately)
+        found = forward(model, batch, in_parts=separately)
         if is_bilevel:
             with tape.stop_recording():
                 look_ahead(model, tape, found.shares, found.active, batch, batch_of(model, second), before)
-        weights = None if isinstance(balancer, GradientNormBalancer) else balancer(found.losses, found.active)
-        weighted = tf.zeros((), found.rest.dtype) if weights is None else _total(found.shares, weights)
         scale = model.optimizer.scale_loss(1.0)  # the loss scale of float16, or 1
-        scaled = _Scaled([share * scale for share in found.shares], weighted * scale, found.rest * scale, scale)
-        total = scaled.weighted + scaled.rest
-    variables = model.trainable_variables
+        scaled = Scaled([share * scale for share in found.shares], found.rest * scale, scale)
+        if not separately:
+            weights = balancer(found.losses, found.active)
+            objective = total(scaled.shares, weights) + scaled.rest + scale * _regularization(model, found.active)
+    active = found.active
     if separately:
-        gradients, weights = _gradients_by_task(model, tape, found, scaled, weights, due)
+        by_task = _task_gradients(model, tape, found, scaled)
+        if guarded:
+            sound = sound_tasks(model, found.losses, by_task)
+            by_task.leave_out(sound)
+            batch, found, scaled = without(batch, sound), found.without(sound), scaled.without(sound)
+        gradients, weights = _gradients_by_task(model, tape, found, scaled, by_task, due)
     else:
-        gradients = tape.gradient(total, variables)
-    own_state.update(gradients, found.active)
+        gradients = tape.gradient(objective, model.trainable_variables)
+    kept = found.active
+    if guarded:
+        # What is not finite now became so below the features: whose fault that is cannot be told.
+        kept = kept & all_sound(model, gradients)
+        count(model, active, kept)
+    own_state.update(gradients, kept)
     if balancer.needs_after_step:
-        balancer.after_step(losses_once_more(model, batch, before), found.active)
-    return _logs(model, batch, found, _shown_total(model, found, weights))
+        after = losses_once_more(model, batch, before)
+        balancer.after_step(tf.where(kept, after, tf.zeros_like(after)) if guarded else after, kept)
+    shown = total(found.shares, _shown_weights(model, weights)) + found.rest + _regularization(model, found.active)
+    return _logs(model, batch, found, shown)
 
 
-@dataclass(frozen=True)
-class _Forward:
-    """What a pass forward found, on one replica.
-
-    Args:
-        predictions: by task.
-        shares: the replica's share of each task's loss: a Keras loss divides its mean by the number of replicas, so
-            that shares, and their gradients in the optimizer, are summed over the replicas.
-        losses: the tasks' losses over all replicas, `[num_tasks]`.
-        active: whether each task has a label, on any replica, booleans `[num_tasks]`.
-        rest: the replica's share of what belongs to no task.
-        features: the features where the graph was cut.
-        copies: the copies of them that the tasks read.
-    """
-
-    predictions: dict[str, Any]
-    shares: list[Any]
-    losses: Any
-    active: Any
-    rest: Any
-    features: list[Any]
-    copies: list[Any]
-
-
-@dataclass(frozen=True)
-class _Scaled:
-    """What is differentiated, multiplied by the loss scale: each share, their weighted sum, and what is no task's."""
-
-    shares: list[Any]
-    weighted: Any
-    rest: Any
-    scale: Any
-
-
-def _forward(model: TrainableModel, batch: Batch, *, in_parts: bool) -> _Forward:
-    if in_parts and model.partition.split is not None:
-        predictions, features, copies = model.partition.split(batch.x, training=True)
-    else:
-        predictions, features, copies = model(batch.x, training=True), [], []
-    # Before anything is reduced: the replicas take turns there, and would overwrite what the layers have added.
-    added = list(model.losses)
-    active = batch.active
-    shares = model.task_losses(batch.labels, predictions, batch.weights, batch.total_counts)
-    return _Forward(
-        predictions=predictions,
-        shares=shares,
-        losses=sum_over_replicas(tf.stop_gradient(tf.stack(shares))),
-        active=active,
-        rest=_rest([*added, model.loss_balancer.regularization(active)]),
-        features=features,
-        copies=copies,
+def _task_gradients(model: TrainableModel, tape: tf.GradientTape, found: Forward, scaled: Scaled) -> TaskGradients:
+    """The gradients of the tasks, down to the features."""
+    parts = model.partition
+    balancers = (model.loss_balancer, model.gradient_balancer)
+    learnt_by = {id(variable) for part in balancers if part for variable in part.variables}
+    check_unchanged(parts, [variable for variable in model.trainable_variables if id(variable) not in learnt_by])
+    names = [task.name for task in model.tasks]
+    return TaskGradients(
+        tape, scaled.shares, found.features, found.copies, scale=scaled.scale, tasks=names, parts=parts
     )
 
 
 def _gradients_by_task(
-    model: TrainableModel, tape: tf.GradientTape, found: _Forward, scaled: _Scaled, weights: Any, due: bool | None
+    model: TrainableModel,
+    tape: tf.GradientTape,
+    found: Forward,
+    scaled: Scaled,
+    by_task: TaskGradients,
+    due: bool | None,
 ) -> tuple[list[Any], Any]:
     """The gradient of each trainable variable, and the weights of the losses.
 
@@ -160,22 +134,21 @@ def _gradients_by_task(
     what belongs to no task is added once.
     """
     parts, balancer = model.partition, model.loss_balancer
-    learnt_by = {id(variable) for part in (balancer, model.gradient_balancer) if part for variable in part.variables}
-    check_unchanged(parts, [variable for variable in model.trainable_variables if id(variable) not in learnt_by])
-    names = [task.name for task in model.tasks]
-    by_task = TaskGradients(
-        tape, scaled.shares, found.features, found.copies, scale=scaled.scale, tasks=names, parts=parts
-    )
-    if weights is None:
+    if isinstance(balancer, GradientNormBalancer):
         weights = _weights_by_gradients(balancer, by_task, found)
         learnt = [None] * len(balancer.trainable_variables)
     else:
-        learnt = tape.gradient(scaled.weighted, balancer.trainable_variables)
+        with tf.GradientTape() as learning:
+            weights = balancer(found.losses, found.active)
+            weighted = total([tf.stop_gradient(share) for share in scaled.shares], weights)
+            weighted += scaled.scale * _regularization(model, found.active)
+        learnt = learning.gradient(weighted, balancer.trainable_variables)
     groups = [
         (parts.shared, shared_gradients(by_task, weights, model.gradient_balancer, found.active, due=due)),
         (balancer.trainable_variables, learnt),
         (model.trainable_variables, tape.gradient(scaled.rest, model.trainable_variables)),
     ]
+    names = [task.name for task in model.tasks]
     groups += [(parts.specific[name], own) for name, own in zip(names, by_task.weighted_own(weights), strict=True)]
     terms: dict[int, list[Any]] = {id(variable): [] for variable in model.trainable_variables}
     for variables, gradients in groups:
@@ -184,7 +157,7 @@ def _gradients_by_task(
     return [add(terms[id(variable)]) for variable in model.trainable_variables], weights
 
 
-def _weights_by_gradients(balancer: Any, by_task: TaskGradients, found: _Forward) -> Any:
+def _weights_by_gradients(balancer: Any, by_task: TaskGradients, found: Forward) -> Any:
     """The loss weights of a balancer that looks at gradients."""
     of_features = balancer.gradients == "features"
     dtype = balancer.compute_dtype
@@ -192,21 +165,21 @@ def _weights_by_gradients(balancer: Any, by_task: TaskGradients, found: _Forward
     return balancer.weigh(found.losses, found.active, jacobian)
 
 
-def _total(shares: Sequence[Any], weights: Any) -> Any:
-    weights = tf.unstack(tf.cast(weights, shares[0].dtype), len(shares))
-    return tf.add_n([share * weight for share, weight in zip(shares, weights, strict=True)])
+def _shown_weights(model: TrainableModel, weights: Any) -> Any:
+    """The weights with which the logs add up the losses.
 
-
-def _shown_total(model: TrainableModel, found: _Forward, weights: Any) -> Any:
-    """The replica's share of the total loss as the logs have it.
-
-    The tasks' weights are in it also where they are the preference of the gradient balancer, so that it compares with
-    `val_loss`; weights that a step in float16 lost to an overflow, and that the optimizer leaves out, count as 1.
+    The tasks' own are in them also where they are the preference of the gradient balancer, so that the sum compares
+    with `val_loss`; weights that a step in float16 lost to an overflow, and that the optimizer leaves out, count as 1.
     """
     shown = tf.where(tf.math.is_finite(weights), weights, tf.ones_like(weights))
     if model.gradient_balancer is not None:
         shown *= tf.cast(model.gradient_balancer.preference(len(model.tasks)), shown.dtype)
-    return _total(found.shares, shown) + found.rest
+    return shown
+
+
+def _regularization(model: TrainableModel, active: Any) -> Any:
+    """The replica's share of what the loss balancer adds for its own weights, a scalar."""
+    return rest([model.loss_balancer.regularization(active)])
 
 
 def test_step(model: TrainableModel, data: Any) -> dict[str, Any]:
@@ -214,8 +187,8 @@ def test_step(model: TrainableModel, data: Any) -> dict[str, Any]:
     batch = batch_of(model, data)
     predictions = model(batch.x, training=False)
     shares = model.task_losses(batch.labels, predictions, batch.weights, batch.total_counts)
-    found = _Forward(predictions, shares, None, batch.active, None, [], [])
-    return _logs(model, batch, found, plain_total(model, shares))
+    found = Forward(predictions, shares, None, batch.active, None, [], [])
+    return without_counts(model, _logs(model, batch, found, plain_total(model, shares)))
 
 
 def losses_by_label(model: TrainableModel, y: Any, predictions: Any, sample_weight: Any) -> Any:
@@ -230,16 +203,10 @@ def plain_total(model: TrainableModel, losses: Any) -> Any:
     weights = tf.cast(model.loss_balancer.preference(len(model.tasks)), losses.dtype)
     if model.gradient_balancer is not None:  # the tasks' weights are the preference of one of the two
         weights *= tf.cast(model.gradient_balancer.preference(len(model.tasks)), losses.dtype)
-    return tf.reduce_sum(losses * weights) + _rest(model.losses)
+    return tf.reduce_sum(losses * weights) + rest(model.losses)
 
 
-def _rest(added: Sequence[Any]) -> Any:
-    """What belongs to no task: a replica's share of it, a scalar."""
-    terms = [tf.cast(tf.reduce_sum(term), keras.config.floatx()) for term in added]
-    return tf.add_n(terms) / num_replicas() if terms else tf.zeros((), keras.config.floatx())
-
-
-def _logs(model: TrainableModel, batch: Batch, found: _Forward, total: Any) -> dict[str, Any]:
+def _logs(model: TrainableModel, batch: Batch, found: Forward, total: Any) -> dict[str, Any]:
     """Updates the metrics, and gives their results.
 
     What a replica holds of a mean over the whole batch is so scaled that the trackers, which add up what the replicas

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 
 from keras_mtl import engine
-from keras_mtl._checks import check_same_names
-from keras_mtl.balancers import Balancer
+from keras_mtl._checks import check_one_of, check_same_names
+from keras_mtl.balancers import Balancer, BilevelBalancer
 from keras_mtl.tasks import Task
 
 
@@ -26,14 +26,16 @@ def check_outputs(outputs: Any, tasks: Sequence[Task]) -> None:
         task.check_output(outputs[task.name].shape)
 
 
-def check_call(model: keras.Model, kind: type[keras.Model], balancer: Balancer) -> None:
+def check_call(model: keras.Model, kind: type[keras.Model], balancer: Balancer, on_nonfinite: str | None) -> None:
     """Raises a `ValueError` if a step would not run what the model's own `call` says."""
-    in_parts = getattr(balancer, "gradients", None) is not None
-    if in_parts and type(model).call is not kind.call:
+    what = "" if on_nonfinite is None else f"What on_nonfinite={on_nonfinite!r} asks for"
+    if getattr(balancer, "gradients", None) is not None:
+        what = f"The balancer `{type(balancer).__name__}`"
+    if what and type(model).call is not kind.call:
         raise ValueError(
-            f"The balancer `{type(balancer).__name__}` runs the graph of the model in two parts, and not its `call`. "
-            f"Received: a {type(model).__name__} with a `call` of its own. Put what it does into layers of the graph, "
-            "or use a balancer of losses alone."
+            f"{what} runs the graph of the model in two parts, and not its `call`. Received: a {type(model).__name__} "
+            "with a `call` of its own. Put what it does into layers of the graph, or use a balancer of losses alone "
+            "and on_nonfinite=None."
         )
 
 
@@ -44,6 +46,19 @@ def check_strategy(model: Any, arguments: Mapping[str, Any]) -> None:
             "XLA does not compile a step of several replicas, whose variables are on several devices. Received: "
             "jit_compile=True, for a model that was made under a strategy. Leave it out, or train on one device; to "
             "load such a model under a strategy, pass compile=False and compile it again."
+        )
+
+
+def check_on_nonfinite(on_nonfinite: str | None, balancer: Balancer) -> None:
+    """Raises a `ValueError` unless that is what a step can do about a loss or gradient that is not finite."""
+    if on_nonfinite is None:
+        return
+    check_one_of(on_nonfinite, "on_nonfinite", ("skip", "raise"))
+    if isinstance(balancer, BilevelBalancer):
+        raise ValueError(
+            f"The balancer `{type(balancer).__name__}` looks a step ahead, along the gradients of all tasks together, "
+            f"and cannot leave one out. Received: on_nonfinite={on_nonfinite!r}. Leave it out, or take another "
+            "balancer."
         )
 
 

@@ -9,6 +9,7 @@ import keras
 from keras_mtl import engine
 from keras_mtl.balancers import BilevelBalancer
 from keras_mtl.model._epoch_end import EpochEnd
+from keras_mtl.model._faults import RaiseOnFault
 
 
 def check_labels(model: Any, x: Any, y: Any, *, whole: bool = True) -> Any:
@@ -96,11 +97,16 @@ def _add_second_stream(model: Any, arguments: dict[str, Any], stream: Any) -> No
 def _set_callback(model: Any, arguments: dict[str, Any]) -> None:
     """Before the user's own, so that those that save the model save what it does."""
     balancer = model.loss_balancer
-    own = [EpochEnd(balancer, [task.name for task in model.tasks])] if balancer.needs_epoch_end else []
+    own: list[keras.callbacks.Callback] = [RaiseOnFault()] if model.on_nonfinite == "raise" else []
+    if balancer.needs_epoch_end:
+        own.append(EpochEnd(balancer, [task.name for task in model.tasks]))
     given = arguments.get("callbacks") or []
     if isinstance(given, keras.callbacks.CallbackList):
         # It may have served an earlier `fit`, of another model too.
-        given.callbacks[:] = [*own, *(found for found in given.callbacks if not isinstance(found, EpochEnd))]
+        given.callbacks[:] = [
+            *own,
+            *(found for found in given.callbacks if not isinstance(found, (EpochEnd, RaiseOnFault))),
+        ]
         given.set_model(model)
     elif own:
         arguments["callbacks"] = [*own, *(given if isinstance(given, (list, tuple)) else [given])]

@@ -16,12 +16,14 @@ from keras_mtl._registry import serializable
 from keras_mtl.balancers import DirectionBalancer, LossBalancer, bind_pair, get_pair
 from keras_mtl.model._arguments import (
     check_call,
+    check_on_nonfinite,
     check_outputs,
     check_sharing,
     check_strategy,
     losses_by_task,
     metrics_by_task,
 )
+from keras_mtl.model._faults import raise_on_fault
 from keras_mtl.model._fit import check_labels, check_train_on_batch, complete_weights, prepare_for_fit
 from keras_mtl.model._logs import logs_of
 from keras_mtl.model._random_state import load_random_states, save_random_states
@@ -78,6 +80,8 @@ class MultiTaskModel(keras.Model):
         # the balancer before among the model's.
         self._balancers: list[Any] = []
         self._metrics_of_tasks: list[keras.metrics.Metric] = []
+        self.fault_counters: list[keras.metrics.Metric] = []
+        self.on_nonfinite: str | None = None
 
     def compile(  # noqa: A003
         self,
@@ -86,6 +90,7 @@ class MultiTaskModel(keras.Model):
         loss: Mapping[str, Any] | None = None,
         metrics: Mapping[str, Any] | None = None,
         weighted_metrics: Mapping[str, Any] | None = None,
+        on_nonfinite: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Configures the model for training.
@@ -97,12 +102,18 @@ class MultiTaskModel(keras.Model):
             loss: losses by task, in place of the tasks' own.
             metrics: lists of metrics by task, in place of the tasks' own. They leave out missing labels, and no more.
             weighted_metrics: lists of metrics by task that count sample weights, beside the others.
+            on_nonfinite: what happens in a training step in which the loss of a task, or its gradient, is NaN or
+                infinite. None: nothing, as in Keras. `"skip"`: the task is left out of the step, as if it had no label
+                in the batch, and the logs count such steps by `{task}_skipped`; where it is only below the features
+                that a gradient goes wrong, and the task cannot be told, all are left out. `"raise"`: so too, and then
+                an error names the task and the step; that waits for each step. In float16, infinite gradients are the
+                optimizer's affair, until the scale of the losses is 1. Defaults to None.
             **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile` and `auto_scale_loss`, as
                 in `keras.Model.compile`.
 
         Raises:
-            ValueError: if the balancer is unknown, a key is no task's, `loss_weights` are given, or `jit_compile=True`
-                under a strategy of several replicas.
+            ValueError: if the balancer is unknown, a key is no task's, `loss_weights` are given, `jit_compile=True`
+                under a strategy of several replicas, or `on_nonfinite` is unknown or given with a bilevel balancer.
 
         Example:
 
@@ -123,6 +134,7 @@ class MultiTaskModel(keras.Model):
         }
         weighted = metrics_by_task(weighted_metrics, self.tasks, "weighted_metrics")
         loss_balancer, gradient_balancer = get_pair(balancer)
+        check_on_nonfinite(on_nonfinite, loss_balancer)
         found = [part for part in (loss_balancer, gradient_balancer) if part is not None]
         for part in found:
             part.claim(self)
@@ -138,7 +150,7 @@ class MultiTaskModel(keras.Model):
             parts = engine.partition(self, self.output)
             for part in found:
                 check_sharing(parts, part)
-                check_call(self, MultiTaskModel, part)
+                check_call(self, MultiTaskModel, part, on_nonfinite)
             names, weights = [task.name for task in self.tasks], [task.weight for task in self.tasks]
             bind_pair(loss_balancer, gradient_balancer, names, weights, list(losses.values()), parts.num_gradients)
             super().compile(optimizer=optimizer, loss=None, **kwargs)
@@ -147,15 +159,24 @@ class MultiTaskModel(keras.Model):
             rows = [(task, one, kind is weighted) for kind in (plain, weighted) for task in kind for one in kind[task]]
             self._metrics_of_tasks.clear()
             self._metrics_of_tasks.extend(metric for _, metric, _ in rows)
+            guarded = [] if on_nonfinite is None else names
+            self.fault_counters.clear()
+            self.fault_counters.extend(keras.metrics.Sum(name=f"{name}_skipped") for name in guarded)
             engine.build_optimizer(self.optimizer, self.trainable_variables)
         # Proxies, which Keras does not track: what is in them is tracked elsewhere.
         self._partition = MappingProxyType({"partition": parts})
         self._metric_rows = MappingProxyType({"rows": rows})
-        self.loss = losses
+        self.loss, self.on_nonfinite = losses, on_nonfinite
         self.task_losses = engine.TaskLosses(losses)
         engine.build_metrics(self)
         self._compile_arguments = MappingProxyType(
-            {"loss": loss, "metrics": metrics, "weighted_metrics": weighted_metrics, **kwargs}
+            {
+                "loss": loss,
+                "metrics": metrics,
+                "weighted_metrics": weighted_metrics,
+                "on_nonfinite": on_nonfinite,
+                **kwargs,
+            }
         )
         engine.check_agreement(self)
 
@@ -236,7 +257,10 @@ class MultiTaskModel(keras.Model):
         """One update from one batch: `keras.Model.train_on_batch`, with the labels checked first."""
         check_train_on_batch(self, kwargs)
         check_labels(self, x, y, whole=False)
-        return super().train_on_batch(x, y, *args, **kwargs)
+        logs = super().train_on_batch(x, y, *args, **kwargs)
+        if self.on_nonfinite == "raise":
+            raise_on_fault(self, "the batch")
+        return logs
 
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluates one batch: `keras.Model.test_on_batch`, with the labels checked first."""

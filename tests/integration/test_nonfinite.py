@@ -1,0 +1,213 @@
+"""A task whose loss or gradient is not finite in a batch: as Keras does, left out, or an error that names it."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_mtl import MultiTaskModel, balancers, tasks
+from tests.models import ONE_OF_EACH, largest_difference, policies, two_task_data
+
+QUICK = ("equal", "famo", "uncertainty", "upgrad", "graddrop", "gradnorm")
+FAMILIES = [
+    each if each in QUICK else pytest.param(each, marks=pytest.mark.slow)
+    for each in ONE_OF_EACH
+    if each != "auto_lambda"
+]
+BAD = (1, 4)  # the batches in which something is wrong
+
+
+@keras.saving.register_keras_serializable("tests")
+class Root(keras.layers.Layer):
+    """The square root of `f^2 x^2 + x^2`: where `x` is 0 it is 0, and its gradient is not a number."""
+
+    def call(self, features, x):
+        return keras.ops.sqrt(keras.ops.square(features * x) + keras.ops.square(x))
+
+
+def a_model(root=None, policy="float32"):
+    """Three tasks; `root` says in which part there is a square root."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6,))
+    switch = inputs[:, :1]
+    with policies(policy):
+        low = keras.layers.Dense(12, activation="tanh", name="low")(inputs)
+        high = keras.layers.Dense(8, activation="tanh", name="high")(low)
+        high = Root(name="root", dtype="float32")(high, switch) if root == "trunk" else high
+        head = keras.layers.Dense(5, activation="tanh", name="b_hidden")(high)
+        head = Root(name="root", dtype="float32")(head, switch) if root == "head" else head
+        outputs = {
+            "a": keras.layers.Dense(4, activation="softmax", name="a", dtype="float32")(high),
+            "b": keras.layers.Dense(1, name="b", dtype="float32")(head),
+            "c": keras.layers.Dense(1, name="c", dtype="float32")(low),
+        }
+    return MultiTaskModel(
+        inputs, outputs, [tasks.Classification("a", 4), tasks.Regression("b"), tasks.Regression("c", weight=0.5)]
+    )
+
+
+def some_data(fault=None, size=120):
+    """Batches of 20. `fault`: a label of b that overflows, inputs for `Root`, or labels of b that are absent."""
+    x, y = two_task_data(size)
+    y["c"] = (x[:, 1] - 2 * x[:, 0]).astype("float32")
+    x[:, 0] = np.where(np.abs(x[:, 0]) < 0.2, 0.2, x[:, 0])
+    rows = np.isin(np.arange(size) // 20, BAD)
+    if fault == "loss":
+        y["b"][rows] = 1e30
+    if "absent" in (fault or ""):
+        y["b"][rows] = np.nan
+    if "gradient" in (fault or ""):
+        x[rows & (np.arange(size) % 20 == 13), 0] = 0
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(20)
+
+
+def trained(data, balancer, on_nonfinite, root=None, optimizer=None, policy="float32", epochs=1, **arguments):
+    model = a_model(root, policy)
+    model.compile(optimizer or keras.optimizers.Adam(0.01), balancer=balancer, on_nonfinite=on_nonfinite, **arguments)
+    return model, model.fit(data, epochs=epochs, shuffle=False, verbose=0).history
+
+
+@pytest.mark.parametrize("balancer", FAMILIES)
+@pytest.mark.parametrize("fault", ["loss", "gradient"])
+def test_a_task_left_out_is_one_without_a_label(balancer, fault):
+    root = "head" if fault == "gradient" else None
+    model, history = trained(some_data(fault), balancer, "skip", root)
+    # The same inputs: where the label is absent too, nothing is wrong.
+    absent = "absent and gradient" if fault == "gradient" else "absent"
+    expected, without = trained(some_data(absent), balancer, "skip", root)
+    assert largest_difference(model, expected) <= 1e-6
+    assert history.pop("b_skipped") == [2]
+    assert without.pop("b_skipped") == [0]
+    assert history["a_skipped"] == history["c_skipped"] == [0]
+    for name, values in without.items():
+        assert history[name] == pytest.approx(values, abs=1e-6), name
+
+
+@pytest.mark.parametrize("balancer", FAMILIES)
+def test_where_nothing_is_wrong_it_changes_nothing(balancer):
+    model, history = trained(some_data(), balancer, "skip")
+    expected, without = trained(some_data(), balancer, None)
+    assert largest_difference(model, expected) <= 1e-6
+    for name, values in without.items():
+        assert history[name] == pytest.approx(values, abs=1e-6), name
+
+
+def test_by_default_it_is_as_in_keras():
+    model, history = trained(some_data("loss"), "equal", None)
+    assert not np.isfinite(model.get_layer("low").get_weights()[0]).all()
+    assert not np.isfinite(history["loss"][0])
+    assert not any(name.endswith("_skipped") for name in history)
+
+
+@pytest.mark.parametrize("balancer", ["equal", "upgrad"])
+def test_a_fault_below_the_features_leaves_the_whole_step_out(balancer):
+    model, history = trained(some_data("gradient"), balancer, "skip", root="trunk")
+    assert history["a_skipped"] == history["b_skipped"] == history["c_skipped"] == [2]
+    x, y = zip(*[batch for index, batch in enumerate(some_data()) if index not in BAD], strict=True)
+    good = {name: np.concatenate([labels[name] for labels in y]) for name in y[0]}
+    data = tf.data.Dataset.from_tensor_slices((np.concatenate(x), good)).batch(20)
+    expected, _ = trained(data, balancer, "skip", root="trunk", optimizer=keras.optimizers.SGD(0.1, momentum=0.9))
+    model, _ = trained(
+        some_data("gradient"), balancer, "skip", root="trunk", optimizer=keras.optimizers.SGD(0.1, momentum=0.9)
+    )
+    assert largest_difference(model, expected) <= 1e-6
+
+
+@pytest.mark.parametrize("balancer", ["equal", "pcgrad"])
+@pytest.mark.parametrize(("fault", "root"), [("loss", None), ("gradient", "head")])
+def test_an_error_names_the_task_and_the_step_and_spares_the_weights(balancer, fault, root):
+    model = a_model(root)
+    model.compile("adam", balancer=balancer, on_nonfinite="raise")
+    with pytest.raises(FloatingPointError, match="task 'b' was not finite in step 2 of epoch 1"):
+        model.fit(some_data(fault), shuffle=False, verbose=0)
+    before, _ = trained(some_data(fault).take(1), balancer, None, root, optimizer="adam")
+    ours = {
+        weight.path: weight.numpy() for weight in model.get_layer("b_hidden").weights + model.get_layer("b").weights
+    }
+    theirs = before.get_layer("b_hidden").weights + before.get_layer("b").weights
+    for value, weight in zip(ours.values(), theirs, strict=True):
+        np.testing.assert_allclose(value, weight.numpy(), atol=1e-7)
+
+
+def test_the_error_of_several_steps_at_once_and_of_a_batch():
+    model = a_model()
+    model.compile("adam", on_nonfinite="raise", steps_per_execution=3)
+    with pytest.raises(FloatingPointError, match="task 'b' was not finite in one of the steps 1 to 3 of epoch 1"):
+        model.fit(some_data("loss"), shuffle=False, verbose=0)
+    model.compile("adam", on_nonfinite="raise")
+    first, second, *_ = some_data("loss")
+    model.train_on_batch(*first)
+    with pytest.raises(FloatingPointError, match="task 'b' was not finite in the batch"):
+        model.train_on_batch(*second)
+    model.train_on_batch(*first)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"jit_compile": True},
+        {"steps_per_execution": 4},
+        {"optimizer": keras.optimizers.Adam(0.01, gradient_accumulation_steps=2)},
+        {"run_eagerly": True},
+    ],
+    ids=["xla", "several steps", "sums of gradients", "eagerly"],
+)
+@pytest.mark.parametrize("balancer", ["equal", "upgrad"])
+def test_with_each_way_to_train(arguments, balancer):
+    results = []
+    for fault in ("loss", "absent"):
+        given = dict(arguments)
+        if "optimizer" in given:
+            given["optimizer"] = keras.optimizers.Adam.from_config(given["optimizer"].get_config())
+        results.append(trained(some_data(fault), balancer, "skip", **given))
+    assert largest_difference(results[0][0], results[1][0]) <= 1e-6
+    assert results[0][1]["b_skipped"] == [2]
+
+
+@pytest.mark.parametrize("balancer", ["equal", "upgrad"])
+def test_in_float16(balancer):
+    """A loss that is not finite is the task's; an overflow of the scaled gradients is the optimizer's."""
+    results = [trained(some_data(fault), balancer, "skip", policy="mixed_float16") for fault in ("loss", "absent")]
+    assert largest_difference(results[0][0], results[1][0]) <= 1e-6
+    assert results[0][1]["b_skipped"] == [2]
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1e-4), initial_scale=1e30)
+    model, history = trained(some_data(), balancer, "skip", policy="mixed_float16", optimizer=scaled)
+    assert scaled.dynamic_scale.numpy() < 1e30
+    assert history["a_skipped"] == history["b_skipped"] == history["c_skipped"] == [0]
+
+
+@pytest.mark.parametrize("balancer", ["equal", pytest.param("famo", marks=pytest.mark.slow), "upgrad"])
+@pytest.mark.parametrize("fault", ["loss", "gradient"])
+def test_on_two_replicas(balancer, fault, two_replicas):
+    root = "head" if fault == "gradient" else None
+    alone, history = trained(some_data(fault), balancer, "skip", root)
+    with two_replicas.scope():
+        model, found = trained(some_data(fault), balancer, "skip", root)
+    assert largest_difference(model, alone) <= 1e-5
+    assert found["b_skipped"] == [2]
+    for name, values in history.items():
+        assert found[name] == pytest.approx(values, abs=1e-5), name
+    with two_replicas.scope():
+        model = a_model(root)
+        model.compile("adam", balancer=balancer, on_nonfinite="raise")
+    with pytest.raises(FloatingPointError, match="task 'b' was not finite in step 2 of epoch 1"):
+        model.fit(some_data(fault), shuffle=False, verbose=0)
+
+
+def test_evaluation_is_as_in_keras(tmp_path):
+    model, history = trained(some_data(), "equal", "skip")
+    scores = model.evaluate(some_data("loss"), verbose=0, return_dict=True)
+    assert not np.isfinite(scores["b_loss"])
+    assert not any(name.endswith("_skipped") for name in scores)
+    more = model.fit(some_data("loss"), validation_data=some_data(), verbose=0, shuffle=False).history
+    assert more["b_skipped"] == [2]
+    assert "val_b_skipped" not in more
+    model.save(tmp_path / "model.keras")
+    assert keras.saving.load_model(tmp_path / "model.keras").on_nonfinite == "skip"
+
+
+def test_wrong_arguments_are_told():
+    with pytest.raises(ValueError, match="Parameter `on_nonfinite` should be .*Received: on_nonfinite='ignore'"):
+        a_model().compile("adam", on_nonfinite="ignore")
+    with pytest.raises(ValueError, match="`AutoLambda` looks a step ahead.*on_nonfinite='skip'"):
+        a_model().compile("adam", balancer=balancers.AutoLambda(), on_nonfinite="skip")
