@@ -3,7 +3,7 @@
 from keras_mtl.engine._agreement import check_agreement
 from keras_mtl.engine._batch import checks_in_step
 from keras_mtl.engine._data import complete_weights, with_class_weights, with_second_stream
-from keras_mtl.engine._functions import is_distributed, make_test_function, make_train_function
+from keras_mtl.engine._functions import is_distributed, make_test_function, make_train_function, needs_own_functions
 from keras_mtl.engine._label_checks import as_value_error, checked
 from keras_mtl.engine._own_state import build_optimizer
 from keras_mtl.engine._partition import Partition, check_features, check_shared, partition
@@ -33,6 +33,7 @@ __all__ = [
     "losses_by_label",
     "make_test_function",
     "make_train_function",
+    "needs_own_functions",
     "partition",
     "plain_total",
     "strings_as_tensors",

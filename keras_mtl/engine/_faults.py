@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from keras_mtl.engine._batch import Batch
+from keras_mtl.engine._finite import are_finite
 from keras_mtl.engine._gradients import TaskGradients
 from keras_mtl.engine._replicas import num_replicas, sum_over_replicas
 
@@ -29,9 +30,7 @@ def sound_tasks(model: TrainableModel, losses: Any, by_task: TaskGradients) -> A
 
 def all_sound(model: TrainableModel, gradients: Any) -> Any:
     """Whether the gradients of the variables are finite on all replicas, a boolean tensor."""
-    values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in gradients if g is not None]
-    finite = [tf.reduce_all(tf.math.is_finite(value)) for value in values]
-    fault = tf.logical_not(tf.reduce_all(finite)) if finite else tf.constant(False)
+    fault = tf.logical_not(are_finite(gradients))
     return (sum_over_replicas(tf.cast(fault, "float32")) == 0) | _may_overflow(model)
 
 

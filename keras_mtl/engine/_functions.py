@@ -24,21 +24,29 @@ def is_distributed(model: TrainableModel) -> bool:
     return strategy.num_replicas_in_sync > 1 or isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
+def needs_own_functions(model: TrainableModel) -> bool:
+    """Whether a model was made under a strategy. XLA, which one replica can have, wants Keras' own functions."""
+    with model.distribute_strategy.scope():
+        return tf.distribute.has_strategy() and not model.jit_compile
+
+
 def make_train_function(model: TrainableModel) -> Callable[[Any], dict[str, Any]]:
     """What `fit` calls: as `make_function`, with steps of the kind that each is.
 
-    A step in which gradients of all tasks are taken, or weights updated, has another graph than one in which they are
-    not, and which of them is to be run is decided between the replicas' steps: within one, nothing can be reduced.
+    A step in which the gradients of all tasks are taken, or weights updated, or every task has a label, so that nothing
+    is to be kept as it is, has another graph than one in which it is not so. Which of them is to be run is decided
+    between the replicas' steps: within one, nothing can be reduced, and no variable be set, under a condition.
     """
     strategy = model.distribute_strategy
     balancer: Any = model.gradient_balancer
     clips = clips_of(model.optimizer)
 
     def run(batch: Any) -> None:
-        questions = {}
+        found = strategy.run(lambda data: active_tasks(model, data), args=(batch,))
+        active = strategy.experimental_local_results(found)[0]
+        questions = {"complete": tf.reduce_all(active)}
         if weighs_now_and_then(balancer):
-            active = strategy.run(lambda data: active_tasks(model, data), args=(batch,))
-            questions["due"] = balancer.is_due(strategy.experimental_local_results(active)[0])
+            questions["due"] = balancer.is_due(active)
         if innermost(model.optimizer).gradient_accumulation_steps:
             questions["updates"] = updates_now(model.optimizer)
         ask(list(questions.items()), StepKind(clips=clips), batch)

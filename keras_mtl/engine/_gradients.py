@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_mtl.engine._finite import are_finite
 from keras_mtl.engine._partition import Partition
 from keras_mtl.engine._replicas import sum_over_replicas
 
@@ -67,9 +68,7 @@ class TaskGradients:
         """For each task, whether its loss's gradients that were taken are finite on this replica, booleans."""
         found = []
         for at_features, beyond, own in zip(self.of_features, self.of_beyond, self.of_own, strict=True):
-            present = [g for g in (*at_features, *beyond.values(), *own) if g is not None]
-            values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in present]
-            found.append(tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values]))
+            found.append(are_finite([*at_features, *beyond.values(), *own]))
         return found
 
     def leave_out(self, sound: Any) -> None:

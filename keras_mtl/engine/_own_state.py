@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
+from keras_mtl.engine._step_kind import kind_of
 from keras_mtl.engine._updates import apply
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ class OwnState:
             active: whether each task has a label, booleans `[num_tasks]`.
         """
         model, everyone = self._model, tf.reduce_all(active)
+        if kind_of(model).complete and model.on_nonfinite is None:
+            apply(model, gradients, _accumulators(model.optimizer))
+            return
         # Under a strategy nothing is assigned within a condition.
         always = tf.distribute.has_strategy() or tf.executing_eagerly()
         rows = self._before(active)

@@ -16,11 +16,13 @@ class StepKind:
     Args:
         due: whether the balancer's weights, which serve for several steps, are to be worked out.
         updates: whether the optimizer, which sums up the gradients of several steps, is to update.
+        complete: whether every task has a label.
         clips: how gradients are clipped, by the name of the optimizer's argument, if that is left to the step.
     """
 
     due: bool | None = None
     updates: bool | None = None
+    complete: bool | None = None
     clips: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from keras_mtl.engine._finite import are_finite
 from keras_mtl.engine._replicas import num_replicas, sum_over_replicas
 from keras_mtl.engine._step_kind import StepKind, kind_of
 
@@ -65,7 +66,7 @@ def apply(model: TrainableModel, gradients: Sequence[Any], accumulators: Mapping
     scale = optimizer.scale_loss(1.0)
     found = [g / tf.cast(scale, g.dtype) for g in sum_over_replicas([tf.convert_to_tensor(g) for g, _ in pairs])]
     if kind.updates is not None:
-        finite = tf.constant(True) if inner is optimizer else _are_finite(found)
+        finite = tf.constant(True) if inner is optimizer else are_finite(found)
         sums = [accumulators[id(variable)] for variable in variables]
         found = [g + tf.convert_to_tensor(total) for g, total in zip(found, sums, strict=True)]
         for total, value in zip(sums, found, strict=True):
@@ -115,14 +116,9 @@ def clips_of(optimizer: Any) -> dict[str, float]:
 def _all_or_none(gradients: Sequence[Any]) -> list[Any]:
     """The gradients, one of them not finite if any is that on any replica."""
     present = [g for g in gradients if g is not None]
-    faulty = sum_over_replicas(tf.cast(tf.logical_not(_are_finite(present)), "float32"))
+    faulty = sum_over_replicas(tf.cast(tf.logical_not(are_finite(present)), "float32"))
     mark = tf.where(faulty > 0, float("nan"), 0.0)
     return [tf.convert_to_tensor(g) + tf.cast(mark, g.dtype) if g is present[0] else g for g in gradients]
-
-
-def _are_finite(gradients: Sequence[Any]) -> Any:
-    values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in gradients]
-    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])
 
 
 def _clipped(gradients: Sequence[Any], clips: Mapping[str, float]) -> Sequence[Any]:

@@ -270,7 +270,7 @@ class MultiTaskModel(keras.Model):
     def make_train_function(self, force: bool = False) -> None:
         """Makes what `fit` calls for one or several steps."""
         if force or self.train_function is None:
-            if engine.is_distributed(self):
+            if engine.needs_own_functions(self):
                 self.train_function = engine.make_train_function(self)
             else:
                 super().make_train_function(force)
@@ -278,7 +278,7 @@ class MultiTaskModel(keras.Model):
     def make_test_function(self, force: bool = False) -> None:
         """Makes what `evaluate` calls for one or several steps."""
         if force or self.test_function is None:
-            if engine.is_distributed(self):
+            if engine.needs_own_functions(self):
                 self.test_function = engine.make_test_function(self)
             else:
                 super().make_test_function(force)

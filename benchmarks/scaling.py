@@ -1,0 +1,198 @@
+"""What training on several replicas exchanges and costs, and what the fault guard costs.
+
+    python benchmarks/scaling.py --json scaling.json
+
+Three parts, on the networks of `step_cost.py`, whose steps are measured in turns within one run: a step with
+`on_nonfinite="skip"` beside one without; a step under a strategy of one replica beside one without a strategy; and a
+step of 1, 2 and 4 replicas, which are logical CPUs of one machine and share its cores: the same work in more pieces, so
+that the ratio is the cost of dividing it, and no speed-up is to be seen.
+
+The bytes that a replica gives to be summed in a step are read off the graph of the step: the sizes of what goes into
+its collective operations. They depend on neither the machine nor the batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from step_cost import Clock, make_backbone, make_balancer, make_data, make_tasks
+
+import keras_mtl as mtl
+
+REPLICAS = (1, 2, 4)
+# One of each family, by what is exchanged, and what is exchanged as the documentation has it: P and S are the numbers
+# of parameters, of all and of the shared ones, T that of the tasks.
+FAMILIES = {
+    "equal": "P",
+    "famo": "P",
+    "gradnorm": "P",
+    "upgrad": "P + TS",
+    "graddrop": "P + TS",
+    "upgrad:features": "P",
+    "upgrad:every10": "P, and P + TS in every tenth step",
+}
+LIMITS = {"guard": 1.02, "one replica": 1.10}
+
+
+def compiled(network: str, num_tasks: int, balancer: str, **arguments: Any) -> keras.Model:
+    """A model of `step_cost.py`."""
+    keras.utils.set_random_seed(0)
+    model = mtl.build_model(make_backbone(network), make_tasks(num_tasks))
+    model.compile("adam", balancer=make_balancer(balancer), **arguments)
+    return model
+
+
+def strategy_of(replicas: int) -> tf.distribute.Strategy:
+    """Replicas on logical CPUs."""
+    return tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(replicas)])
+
+
+class Runner:
+    """A model that is trained for a few steps at a time."""
+
+    def __init__(self, model: keras.Model, network: str, num_tasks: int, seconds: float) -> None:
+        self.model, self.network, self.num_tasks = model, network, num_tasks
+        self.steps = 6
+        self.step()
+        self.steps = 1 + max(4, min(100, round(seconds / self.step())))
+        self.step()
+        self.times: list[float] = []
+
+    def step(self) -> float:
+        """The time of a step, in seconds."""
+        clock = Clock()
+        data = make_data(self.network, self.num_tasks, self.steps)
+        self.model.fit(data, verbose=0, shuffle=False, callbacks=[clock])
+        return clock.seconds / (self.steps - 1)
+
+
+def beside(first: Runner, others: dict[str, Runner], turns: int, label: str) -> list[dict[str, Any]]:
+    """How much longer the others' steps take than the first's, just before and after."""
+    ratios: dict[str, list[float]] = {name: [] for name in others}
+    before = first.step()
+    for turn in track(range(turns), label):
+        order = list(others)
+        for name in order[turn % len(order) :] + order[: turn % len(order)]:
+            others[name].times.append(others[name].step())
+            after = first.step()
+            ratios[name].append(others[name].times[-1] / ((before + after) / 2))
+            before = after
+    return [
+        {
+            "name": name,
+            "milliseconds": 1000 * statistics.median(others[name].times),
+            "ratio": statistics.median(found),
+            "quartiles": statistics.quantiles(found, n=4)[::2],
+        }
+        for name, found in ratios.items()
+    ]
+
+
+def exchanged(model: keras.Model, network: str, num_tasks: int) -> int:
+    """The bytes that a replica gives to be summed in a step."""
+    strategy = model.distribute_strategy
+    batch = next(iter(strategy.experimental_distribute_dataset(make_data(network, num_tasks, 1))))
+    step = tf.function(lambda data: strategy.run(model.train_step, args=(data,)))
+    graph = step.get_concrete_function(batch).graph
+    inputs = [operation.inputs[0] for operation in graph.get_operations() if operation.type.startswith("Collective")]
+    return sum(each.shape.num_elements() * each.dtype.size for each in inputs) // strategy.num_replicas_in_sync
+
+
+def parameters(model: keras.Model) -> dict[str, int]:
+    """The number of trainable parameters, of all and of the shared."""
+    count = {"all": model.trainable_variables, "shared": model.partition.shared}
+    return {name: sum(int(tf.size(variable)) for variable in found) for name, found in count.items()}
+
+
+def measure(network: str, num_tasks: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each comparison."""
+    rows = []
+    strategies = {replicas: strategy_of(replicas) for replicas in REPLICAS}
+    for balancer in track(arguments.balancers, f"{network}, {num_tasks} tasks: building"):
+        own = {"network": network, "num_tasks": num_tasks, "balancer": balancer}
+        plain = Runner(compiled(network, num_tasks, balancer), network, num_tasks, arguments.seconds)
+        others = {}
+        if "guard" in arguments.parts:
+            guarded = compiled(network, num_tasks, balancer, on_nonfinite="skip")
+            others["guard"] = Runner(guarded, network, num_tasks, arguments.seconds)
+        if "one replica" in arguments.parts:
+            with strategies[1].scope():
+                model = compiled(network, num_tasks, balancer)
+            others["one replica"] = Runner(model, network, num_tasks, arguments.seconds)
+        if others:
+            rows += [own | row for row in beside(plain, others, arguments.turns, f"{balancer}: measuring")]
+        if "replicas" in arguments.parts:
+            found, bytes_of = {}, {}
+            for replicas in REPLICAS[1:]:
+                with strategies[replicas].scope():
+                    model = compiled(network, num_tasks, balancer)
+                found[f"{replicas} replicas"] = Runner(model, network, num_tasks, arguments.seconds)
+                bytes_of[f"{replicas} replicas"] = exchanged(model, network, num_tasks)
+            for row in beside(plain, found, arguments.turns, f"{balancer}: measuring replicas"):
+                sizes = {"bytes": bytes_of[row["name"]], "parameters": parameters(model)}
+                rows.append({**own, **row, **sizes, "exchanged": FAMILIES.get(balancer, "")})
+        keras.backend.clear_session()
+    return rows
+
+
+def show(rows: list[dict[str, Any]]) -> Table:
+    """The rows as a table."""
+    table = Table(title="A step beside one of the same balancer, without guard and strategy (median of the turns)")
+    for title in ("network", "tasks", "balancer", "what", "ms a step", "ratio", "quartiles", "limit", "kB exchanged"):
+        table.add_column(title, justify="left" if title in ("network", "balancer", "what") else "right")
+    for row in rows:
+        limit = LIMITS.get(row["name"])
+        table.add_row(
+            row["network"],
+            str(row["num_tasks"]),
+            row["balancer"],
+            row["name"],
+            f"{row['milliseconds']:.1f}",
+            f"{row['ratio']:.3f}",
+            " to ".join(f"{quartile:.2f}" for quartile in row["quartiles"]),
+            "" if limit is None else f"{limit:.2f} {'kept' if row['ratio'] <= limit else 'MISSED'}",
+            f"{row['bytes'] / 1000:.0f}" if "bytes" in row else "",
+        )
+    return table
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--networks", nargs="+", default=["conv", "mlp"], choices=["conv", "mlp"])
+    parser.add_argument("--tasks", nargs="+", type=int, default=[3, 10])
+    parser.add_argument("--balancers", nargs="+", default=list(FAMILIES))
+    parser.add_argument("--parts", nargs="+", default=[*LIMITS, "replicas"], choices=[*LIMITS, "replicas"])
+    parser.add_argument("--seconds", type=float, default=0.5, help="of training a model in a turn")
+    parser.add_argument("--turns", type=int, default=9)
+    parser.add_argument("--json", type=Path, help="the file to write")
+    arguments = parser.parse_args()
+    if arguments.turns < 2:
+        parser.error("--turns should be at least 2, for quartiles")
+    devices = [tf.config.LogicalDeviceConfiguration()] * max(REPLICAS)
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
+    rows = []
+    for network in arguments.networks:
+        for num_tasks in arguments.tasks:
+            rows += measure(network, num_tasks, arguments)
+    Console(width=130).print(show(rows))
+    if arguments.json:
+        versions = {"keras": keras.__version__, "tensorflow": tf.__version__, "keras_mtl": mtl.__version__}
+        result = {"versions": versions, "cores": os.cpu_count(), "rows": rows}
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
