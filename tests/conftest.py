@@ -13,8 +13,10 @@ import tensorflow as tf
 
 from keras_mtl import tasks
 
+# More than two in a process of its own: tests/integration/test_replica_options.py starts one.
+NUM_REPLICAS = int(os.environ.get("TEST_REPLICAS", "2"))
 tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * NUM_REPLICAS
 )
 
 
@@ -38,7 +40,7 @@ def _fresh_session():
 # One for all tests: TensorFlow gives the collective operations of a second strategy the keys of the first one's.
 @pytest.fixture(scope="session")
 def two_replicas():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    return tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(NUM_REPLICAS)])
 
 
 @pytest.fixture

@@ -1,5 +1,10 @@
 """Several replicas do what one does: in mixed precision, summing gradients, clipping, missing labels."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -34,7 +39,7 @@ def uneven_data(size=390, batch_size=20):
 def trained(scope, balancer, make_optimizer, data, policy="float32", **arguments):
     config = balancer if isinstance(balancer, str) else keras.saving.serialize_keras_object(balancer)
     with scope:
-        model = three_task_model(policy=policy)
+        model = three_task_model(policy=policy, levels=getattr(balancer, "gradients", "shared") == "shared")
         keras.utils.set_random_seed(1)
         model.compile(make_optimizer(), balancer=config, **arguments)
     model.fit(data, shuffle=False, verbose=0, **second_stream(balancer))
@@ -158,3 +163,27 @@ def test_sums_of_gradients_in_a_loop_of_ones_own_are_refused(two_replicas):
     batch = next(iter(two_replicas.experimental_distribute_dataset(three_task_data(20))))
     with pytest.raises(ValueError, match="gradient_accumulation_steps': 2}, in a step of a loop of your own"):
         tf.function(lambda: two_replicas.run(model.train_step, args=(batch,)))()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["missing_labels", "sums_of_gradients and 1-", "clipping"])
+def test_four_replicas_too(which):
+    """These tests again, in a process with four logical CPUs."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        __file__,
+        "-m",
+        "slow or not slow",
+        "-k",
+        which,
+    ]
+    environment = {**os.environ, "TEST_REPLICAS": "4"}
+    environment.pop("PYTEST_XDIST_WORKER", None)
+    found = subprocess.run(
+        command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, timeout=1500
+    )
+    assert found.returncode == 0, found.stdout[-3000:]
