@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo test test-slow lint check bench bench-toy bench-peer bench-memory bench-experts bench-reading \
-	bench-adult bench-tox21 bench-sentences bench-omniglot example-multi-mnist docs-tables clean
+	bench-scaling bench-soak bench-adult bench-tox21 bench-sentences bench-omniglot example-multi-mnist docs-tables clean
 
 demo: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/keras-mtl demo $(DEMO)
@@ -42,6 +42,12 @@ bench-experts: $(VENV)/.installed
 
 bench-reading: $(VENV)/.installed
 	$(BIN)/python benchmarks/reading.py --json reading.json
+
+bench-scaling: $(VENV)/.installed
+	$(BIN)/python benchmarks/scaling.py --json scaling.json
+
+bench-soak: $(VENV)/.installed
+	$(BIN)/python benchmarks/soak.py --json soak.json
 
 # DATA is a folder with the gzipped files of sentences that benchmarks/_sentence_sets.py lists.
 bench-sentences: $(VENV)/.installed

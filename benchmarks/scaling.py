@@ -14,9 +14,13 @@ its collective operations. They depend on neither the machine nor the batch.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -117,33 +121,35 @@ def parameters(model: keras.Model) -> dict[str, int]:
 
 
 def measure(network: str, num_tasks: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each comparison."""
+    """A row for each balancer, and each thing that a step of it is beside itself without."""
     rows = []
-    strategies = {replicas: strategy_of(replicas) for replicas in REPLICAS}
-    for balancer in track(arguments.balancers, f"{network}, {num_tasks} tasks: building"):
+    strategy = strategy_of(arguments.replicas)
+    for balancer in track(arguments.balancers, f"{network}, {num_tasks} tasks, {arguments.replicas} replicas"):
         own = {"network": network, "num_tasks": num_tasks, "balancer": balancer}
         plain = Runner(compiled(network, num_tasks, balancer), network, num_tasks, arguments.seconds)
-        others = {}
-        if "guard" in arguments.parts:
+        with strategy.scope():
+            model = compiled(network, num_tasks, balancer)
+        name = "one replica" if arguments.replicas == 1 else f"{arguments.replicas} replicas"
+        others = {name: Runner(model, network, num_tasks, arguments.seconds)}
+        if arguments.replicas == 1:
             guarded = compiled(network, num_tasks, balancer, on_nonfinite="skip")
             others["guard"] = Runner(guarded, network, num_tasks, arguments.seconds)
-        if "one replica" in arguments.parts:
-            with strategies[1].scope():
-                model = compiled(network, num_tasks, balancer)
-            others["one replica"] = Runner(model, network, num_tasks, arguments.seconds)
-        if others:
-            rows += [own | row for row in beside(plain, others, arguments.turns, f"{balancer}: measuring")]
-        if "replicas" in arguments.parts:
-            found, bytes_of = {}, {}
-            for replicas in REPLICAS[1:]:
-                with strategies[replicas].scope():
-                    model = compiled(network, num_tasks, balancer)
-                found[f"{replicas} replicas"] = Runner(model, network, num_tasks, arguments.seconds)
-                bytes_of[f"{replicas} replicas"] = exchanged(model, network, num_tasks)
-            for row in beside(plain, found, arguments.turns, f"{balancer}: measuring replicas"):
-                sizes = {"bytes": bytes_of[row["name"]], "parameters": parameters(model)}
-                rows.append({**own, **row, **sizes, "exchanged": FAMILIES.get(balancer, "")})
+        sizes = {"bytes": exchanged(model, network, num_tasks), "parameters": parameters(model)}
+        for row in beside(plain, others, arguments.turns, f"{balancer}: measuring"):
+            rows.append({**own, **row, **sizes, "exchanged": FAMILIES.get(balancer, "")})
         keras.backend.clear_session()
+    return rows
+
+
+def in_processes(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of each number of replicas, measured in a process of its own: collectives of two strategies collide."""
+    rows = []
+    for replicas in REPLICAS:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "rows.json"
+            own = ["--replicas", str(replicas), "--json", str(path)]
+            subprocess.run([sys.executable, __file__, *sys.argv[1:], *own], check=True)
+            rows += json.loads(path.read_text(encoding="utf-8"))["rows"]
     return rows
 
 
@@ -163,7 +169,7 @@ def show(rows: list[dict[str, Any]]) -> Table:
             f"{row['ratio']:.3f}",
             " to ".join(f"{quartile:.2f}" for quartile in row["quartiles"]),
             "" if limit is None else f"{limit:.2f} {'kept' if row['ratio'] <= limit else 'MISSED'}",
-            f"{row['bytes'] / 1000:.0f}" if "bytes" in row else "",
+            f"{row['bytes'] / 1000:.0f}" if row["name"].endswith("replicas") else "",
         )
     return table
 
@@ -174,19 +180,20 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=["conv", "mlp"], choices=["conv", "mlp"])
     parser.add_argument("--tasks", nargs="+", type=int, default=[3, 10])
     parser.add_argument("--balancers", nargs="+", default=list(FAMILIES))
-    parser.add_argument("--parts", nargs="+", default=[*LIMITS, "replicas"], choices=[*LIMITS, "replicas"])
+    parser.add_argument("--replicas", type=int, choices=REPLICAS, help="defaults to all of these, in turn")
     parser.add_argument("--seconds", type=float, default=0.5, help="of training a model in a turn")
     parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--json", type=Path, help="the file to write")
     arguments = parser.parse_args()
     if arguments.turns < 2:
         parser.error("--turns should be at least 2, for quartiles")
-    devices = [tf.config.LogicalDeviceConfiguration()] * max(REPLICAS)
-    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
-    rows = []
-    for network in arguments.networks:
-        for num_tasks in arguments.tasks:
-            rows += measure(network, num_tasks, arguments)
+    if arguments.replicas is None:
+        rows = in_processes(arguments)
+    else:
+        devices = [tf.config.LogicalDeviceConfiguration()] * arguments.replicas
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
+        settings = itertools.product(arguments.networks, arguments.tasks)
+        rows = [row for network, num_tasks in settings for row in measure(network, num_tasks, arguments)]
     Console(width=130).print(show(rows))
     if arguments.json:
         versions = {"keras": keras.__version__, "tensorflow": tf.__version__, "keras_mtl": mtl.__version__}
