@@ -58,11 +58,6 @@ def compiled(network: str, num_tasks: int, balancer: str, **arguments: Any) -> k
     return model
 
 
-def strategy_of(replicas: int) -> tf.distribute.Strategy:
-    """Replicas on logical CPUs."""
-    return tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(replicas)])
-
-
 class Runner:
     """A model that is trained for a few steps at a time."""
 
@@ -120,10 +115,11 @@ def parameters(model: keras.Model) -> dict[str, int]:
     return {name: sum(int(tf.size(variable)) for variable in found) for name, found in count.items()}
 
 
-def measure(network: str, num_tasks: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(
+    network: str, num_tasks: int, strategy: tf.distribute.Strategy, arguments: argparse.Namespace
+) -> list[dict[str, Any]]:
     """A row for each balancer, and each thing that a step of it is beside itself without."""
     rows = []
-    strategy = strategy_of(arguments.replicas)
     for balancer in track(arguments.balancers, f"{network}, {num_tasks} tasks, {arguments.replicas} replicas"):
         own = {"network": network, "num_tasks": num_tasks, "balancer": balancer}
         plain = Runner(compiled(network, num_tasks, balancer), network, num_tasks, arguments.seconds)
@@ -193,7 +189,8 @@ def main() -> None:
         devices = [tf.config.LogicalDeviceConfiguration()] * arguments.replicas
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
         settings = itertools.product(arguments.networks, arguments.tasks)
-        rows = [row for network, num_tasks in settings for row in measure(network, num_tasks, arguments)]
+        strategy = tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(arguments.replicas)])
+        rows = [row for network, num_tasks in settings for row in measure(network, num_tasks, strategy, arguments)]
     Console(width=130).print(show(rows))
     if arguments.json:
         versions = {"keras": keras.__version__, "tensorflow": tf.__version__, "keras_mtl": mtl.__version__}

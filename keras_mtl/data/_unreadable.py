@@ -72,8 +72,9 @@ def decoded(
     """
     number = len(paths)
 
-    # Where an example failed, a position is missing, which is seen by the last one of its batch. What failed is then
-    # looked for among all paths: this way nothing is done for each example as long as none fails.
+    # Where an example failed, its batch is missing, which is seen by the one that comes in its place. What failed is
+    # then looked for among all paths: this way nothing is done for each example as long as none fails, and what is
+    # decoded goes straight into its batch.
     def numbered(position: Any, pair: Any) -> tuple[Any, Any, dict[str, Any]]:
         return position, decode(pair[0]), pair[1]
 
@@ -87,17 +88,17 @@ def decoded(
 
     def checked(index: Any, rows: Any) -> tuple[Any, dict[str, Any]]:
         positions, files, labels = rows
-        is_whole = positions[-1] == index * chunk + tf.size(positions, "int64") - 1
-        check = tf.cond(is_whole, lambda: True, lambda: tf.numpy_function(search, [], tf.bool))
+        is_next = tf.equal(positions[0], index * chunk)
+        check = tf.cond(is_next, lambda: True, lambda: tf.numpy_function(search, [], tf.bool))
         with tf.control_dependencies([check]):
-            size = tf.size(positions) - tf.cast(positions[-1] == number, "int32")
-            return files[:size], {key: values[:size] for key, values in labels.items()}
+            return tf.identity(files), labels
 
-    good = examples.enumerate().map(numbered, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).ignore_errors()
-    # An element behind the others, for those at the end to be missed.
+    good = examples.enumerate().map(numbered, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    # Behind the others, in place of the last batch if one is missing.
     none = {key: tf.zeros(spec.shape, spec.dtype) for key, spec in examples.element_spec[1].items()}
-    last = tf.data.Dataset.from_tensors((tf.constant(number, "int64"), stand_in, none))
-    return good.concatenate(last).batch(chunk).enumerate().map(checked).take(-(-number // chunk))
+    last = tf.data.Dataset.from_tensors((tf.constant(number, "int64"), stand_in, none)).batch(1)
+    batches = good.batch(chunk).ignore_errors().concatenate(last)
+    return batches.enumerate().map(checked).take(-(-number // chunk))
 
 
 def decoded_or_skipped(
