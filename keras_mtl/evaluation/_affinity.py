@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from keras_mtl.evaluation._gain_matrix import GainMatrix
-from keras_mtl.evaluation._runs import Found, Job, Plan, carry_out, make_plan
+from keras_mtl.evaluation._plan import Found, Plan, make_plan
+from keras_mtl.evaluation._runs import Job, carry_out
 from keras_mtl.model import MultiTaskModel
 from keras_mtl.tasks import Task
 
@@ -31,11 +32,12 @@ def affinity(
 ) -> GainMatrix:
     """Trains each task alone and each pair of tasks together, and gives what each gains by each other one.
 
-    When to use: to find out which tasks to train together, where `T * (T + 1) / 2` trainings for T tasks are affordable.
-    `callbacks.TaskAffinity` estimates it in one joint training. `group_tasks` makes groups of either.
+    When to use: to find out which tasks to train together, where `T * (T + 1) / 2` trainings for T tasks are
+    affordable. `callbacks.TaskAffinity` estimates it in one joint training. `group_tasks` makes groups of either.
 
     Every model begins from the same seed, sees the same data for the same number of epochs, and has an optimizer of the
-    same configuration. Metrics are those of the last epoch. Each pair is trained once, so that small gains may be chance.
+    same configuration. Metrics are those of the last epoch. Each pair is trained once, so that small gains may be
+    chance.
 
     Source: T. Standley, A. Zamir, D. Chen, L. Guibas, J. Malik, S. Savarese, "Which Tasks Should Be Learned Together in
     Multi-task Learning?", ICML 2020, which predicts the value of larger groups from that of the pairs.

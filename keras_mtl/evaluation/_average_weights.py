@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def average_weights(
 
 
 def _members(models: Any) -> tuple[MultiTaskModel, list[list[np.ndarray]]]:
-    """The first model, and the values of the variables of all members."""
+    """The first model, and the values of the weights of all members."""
     if not isinstance(models, Sequence) or isinstance(models, str) or not models:
         raise ValueError(f"Parameter `models` should be a list of at least one model or file. Received: {models!r}")
     found = [_loaded(model, index) for index, model in enumerate(models)]
@@ -108,8 +109,10 @@ def _members(models: Any) -> tuple[MultiTaskModel, list[list[np.ndarray]]]:
         if not isinstance(member, MultiTaskModel):
             scratch = _copy(template) if scratch is None else scratch
             try:
-                scratch.load_weights(member)
-            except (ValueError, OSError, KeyError) as error:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error")  # of layers that the file has not, which would keep their weights
+                    scratch.load_weights(member)
+            except (ValueError, OSError, KeyError, Warning) as error:
                 raise ValueError(
                     f"`{member}` should have the weights of the model {template.name!r}: {error}"
                 ) from error

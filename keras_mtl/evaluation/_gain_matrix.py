@@ -29,8 +29,8 @@ class GainMatrix:
     def gains(self) -> dict[str, np.ndarray]:
         """By part of the data, the improvement over the task alone, relative, in percent, `[num_tasks, num_tasks]`.
 
-        More than 0 is better, whatever the metric; the diagonal is 0. It is NaN where it is undefined: where a metric is
-        not finite, or that of the task alone is 0.
+        More than 0 is better, whatever the metric; the diagonal is 0. It is NaN where it is undefined: where a metric
+        is not finite, or that of the task alone is 0.
         """
         signs = np.array([1.0 if task.higher_is_better else -1.0 for task in self.tasks])
         found = {}

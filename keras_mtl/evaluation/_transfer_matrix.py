@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from keras_mtl.evaluation._gain_matrix import GainMatrix
-from keras_mtl.evaluation._runs import Found, Job, Plan, carry_out, make_plan
+from keras_mtl.evaluation._plan import Found, Plan, make_plan
+from keras_mtl.evaluation._runs import Job, carry_out
 from keras_mtl.model import MultiTaskModel
 from keras_mtl.tasks import Task
 
@@ -37,9 +38,9 @@ def transfer_matrix(
     For each source, one model of all tasks is built from the seed, and what leads to the source's output is trained.
     From there, with a new optimizer and the target's own head as it was initialized, what leads to the target's output
     is trained for as many epochs, for each target anew. What a task gains is judged against the same model trained on
-    the target alone, from nothing, for the same number of epochs: the source's training comes on top, as it does where a
-    pretrained model is taken from a shelf. `T * T` trainings for T tasks. Metrics are those of the last epoch. Each pair
-    is trained once, so that small gains may be chance.
+    the target alone, from nothing, for the same number of epochs: the source's training comes on top, as it does where
+    a pretrained model is taken from a shelf. `T * T` trainings for T tasks. Metrics are those of the last epoch. Each
+    pair is trained once, so that small gains may be chance.
 
     Source: A. Zamir, A. Sax, W. Shen, L. Guibas, J. Malik, S. Savarese, "Taskonomy: Disentangling Task Transfer
     Learning", CVPR 2018. There, the source's encoder is frozen, and gains are ranks over test images; here all is
@@ -50,8 +51,8 @@ def transfer_matrix(
             weights.
         tasks: the tasks, at least two.
         train: a `tf.data.Dataset` of `(inputs, {label: values})`, batched, or a function that makes one for the tasks
-            that it is given, of which there is one at a time. A function gives exactly repeatable orders, where the data
-            set shuffles, and may leave out examples.
+            that it is given, of which there is one at a time. A function gives exactly repeatable orders, where the
+            data set shuffles, and may leave out examples.
         validation: the same, for choosing by.
         test: the same, for the figures that are reported.
         epochs: passes over the training data, of the source's and of the target's training.
@@ -117,8 +118,8 @@ def transfer_from(plan: Plan, argument: tuple[str, Sequence[str]]) -> Iterator[t
     whole = plan.build_for(plan.get_tasks())
     if not whole.partition.shares:
         raise ValueError(
-            "What is learnt on one task comes to another by shared weights, and no weight of the model that `build` makes "
-            f"leads to two outputs. Received: tasks {[task.name for task in whole.tasks]}."
+            "What is learnt on one task comes to another by shared weights, and no weight of the model that `build` "
+            f"makes leads to two outputs. Received: tasks {[task.name for task in whole.tasks]}."
         )
     alone = {
         task.name: MultiTaskModel(whole.input, {task.name: whole.output[task.name]}, [task]) for task in whole.tasks

@@ -177,7 +177,9 @@ def test_bad_input(tmp_path):
     other = build_model("mlp", [tasks.Regression("b")], input_shape=(6,))
     deeper = two_task_model()
     weights = tmp_path / "some.weights.h5"
-    deeper.save_weights(weights)
+    normalized(units=9).save_weights(weights)
+    foreign = tmp_path / "foreign.weights.h5"
+    deeper.save_weights(foreign)
     (tmp_path / "model.h5").write_bytes(b"")
     for arguments, message in [
         (([],), "at least one model or file"),
@@ -191,6 +193,7 @@ def test_bad_input(tmp_path):
         (([first, 3],), "should be a `MultiTaskModel` or the path of a file. Received: a int"),
         (([weights],), "should have a model"),
         (([first, weights],), "should have the weights of the model"),
+        (([first, foreign],), "should have the weights of the model"),
         (([first, tmp_path / "absent.keras"],), "a file that is there"),
         (([first, tmp_path / "model.h5"],), "a `.keras` file of a model or a `.weights.h5` file"),
     ]:
