@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,12 @@ import keras
 import numpy as np
 
 from keras_mtl._checks import check_one_of
+from keras_mtl.evaluation._architecture import check_architecture
 from keras_mtl.evaluation._delta_m import delta_m
 from keras_mtl.evaluation._members import check_members
 from keras_mtl.model import MultiTaskModel
 
 _LOG = logging.getLogger(__name__)
-
-# What may differ between models of one architecture: how they were trained, and what they are called.
-_HOW_TRAINED = {"name", "trainable", "seed", "rate", "noise_shape", "shared_object_id"}
-_ENDINGS = ("_initializer", "_regularizer", "_constraint")
 
 
 def average_weights(
@@ -96,13 +92,13 @@ def _members(models: Any) -> tuple[MultiTaskModel, list[list[np.ndarray]]]:
     whole = [model for model in found if isinstance(model, MultiTaskModel)]
     if not whole:
         raise ValueError(
-            "Parameter `models` should have a model, or the `.keras` file of one, into which files of weights are read. "
+            "Parameter `models` should have a model, or the `.keras` file of one, to read files of weights into. "
             f"Received: {list(map(str, models))}"
         )
     check_members(whole)
     template = whole[0]
     for model in whole[1:]:
-        _check_architecture(template, model)
+        check_architecture(template, model)
     scratch: MultiTaskModel | None = None
     values = []
     for member in found:
@@ -146,59 +142,6 @@ def _loaded(member: Any, index: int) -> Any:
 def _variables(model: MultiTaskModel) -> list[keras.Variable]:
     """The weights of the layers, without what belongs to a balancer, and without the states of random generators."""
     return keras.Model(model.input, model.output).weights
-
-
-def _check_architecture(first: MultiTaskModel, other: MultiTaskModel) -> None:
-    graphs = [keras.Model(model.input, model.output) for model in (first, other)]
-    layers = [[_description(layer) for layer in graph.layers] for graph in graphs]
-    shapes = [[(tuple(weight.shape), weight.dtype) for weight in graph.weights] for graph in graphs]
-    if layers[0] == layers[1] and shapes[0] == shapes[1]:
-        return
-    if len(layers[0]) != len(layers[1]):
-        received = f"{len(layers[0])} and {len(layers[1])} layers"
-    else:
-        pairs = zip(*layers, strict=True)
-        index = next((index for index, (a, b) in enumerate(pairs) if a != b), None)
-        first_layers = [graph.layers[index or 0].name for graph in graphs]
-        received = (
-            f"variables of shapes {shapes[0]} and {shapes[1]}"
-            if index is None
-            else f"layers that differ: {first_layers}"
-        )
-    raise ValueError(
-        f"The members should be of one architecture, and {first.name!r} and {other.name!r} are not. Received: {received}."
-    )
-
-
-def _description(layer: Any) -> str:
-    """A layer's class and config, without its name and what concerns training alone."""
-    serialized = keras.saving.serialize_keras_object(layer)
-    names: dict[str, str] = {}
-    _collect_names(serialized, names)
-    return json.dumps(_normal(serialized, names), sort_keys=True, default=str)
-
-
-def _collect_names(config: Any, names: dict[str, str]) -> None:
-    """The names in a config, those of layers within a layer among them, numbered in their order."""
-    for value in (
-        config.values() if isinstance(config, Mapping) else config if isinstance(config, (list, tuple)) else ()
-    ):
-        _collect_names(value, names)
-    if isinstance(config, Mapping) and isinstance(config.get("name"), str):
-        names.setdefault(config["name"], f"#{len(names)}")
-
-
-def _normal(config: Any, names: Mapping[str, str]) -> Any:
-    if isinstance(config, Mapping):
-        kept = {key: value for key, value in config.items() if not _concerns_training(key)}
-        return {key: _normal(value, names) for key, value in kept.items()}
-    if isinstance(config, (list, tuple)):
-        return [_normal(value, names) for value in config]
-    return names.get(config, config) if isinstance(config, str) else config
-
-
-def _concerns_training(key: Any) -> bool:
-    return key in _HOW_TRAINED or (isinstance(key, str) and key.endswith(_ENDINGS))
 
 
 def _copy(model: MultiTaskModel) -> MultiTaskModel:
