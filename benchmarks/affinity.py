@@ -3,17 +3,17 @@
     python benchmarks/affinity.py --data path/to/omniglot --json affinity.json
 
 Cost: a convolutional network on batches of 64 images and a multi-layer perceptron on batches of 256 rows, of 2 and 8
-tasks, are trained with the callback at its default interval and without it, in turns within one run. What counts is the
-ratio of the two times in a turn: the median over the turns.
+tasks, are trained with the callback at its default interval and without it, in turns within one run. What counts is
+the ratio of the two times in a turn: the median over the turns.
 
-Order: the eight alphabets of Omniglot that `benchmarks/omniglot.py` reads are eight tasks. One network is trained on all
-of them with the callback; and one on each alphabet and on each of the 28 pairs, for the same number of epochs. The gain
-of a pair is the relative change of the accuracy on the drawings of people who are not in the training part. Twelve
+Order: the eight alphabets of Omniglot that `benchmarks/omniglot.py` reads are eight tasks. One network is trained on
+all of them with the callback; and one on each alphabet and on each of the 28 pairs, for the same number of epochs. The
+gain of a pair is the relative change of the accuracy on the drawings of people who are not in the training part. Twelve
 people of an alphabet are for training, eight for this. Nothing is selected by these figures.
 
-What is reported is Spearman's rank correlation of affinities and gains: over the 56 ordered pairs, and over the 28 pairs,
-both directions averaged; the means over the seeds are correlated. A pair that is trained once has a gain of chance: how
-well the gains of one seed are ordered by those of another says how much of an order there is to be found.
+What is reported is Spearman's rank correlation of affinities and gains: over the 56 ordered pairs, and over the 28
+pairs, both directions averaged. The means over the seeds are correlated. A pair that is trained once has a gain of
+chance: how well the gains of one seed are ordered by those of another says how much of an order there is to be found.
 """
 
 from __future__ import annotations
@@ -156,12 +156,8 @@ def correlation(first: Any, second: Any) -> dict[str, float]:
     apart, above = ~np.eye(len(first), dtype=bool), np.triu_indices(len(first), 1)
     pairs = {"ordered": (first[apart], second[apart]), "pairs": ((first + first.T)[above], (second + second.T)[above])}
     found = {kind: stats.spearmanr(*values) for kind, values in pairs.items()}
-    return {
-        f"{kind}{suffix}": float(getattr(each, name)) for kind, each in found.items() for suffix, name in PARTS.items()
-    }
-
-
-PARTS = {"": "statistic", "_p": "pvalue"}
+    values = {kind: float(each.statistic) for kind, each in found.items()}
+    return {**values, **{f"{kind}_p": float(each.pvalue) for kind, each in found.items()}}
 
 
 def order(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -179,12 +175,13 @@ def said(found: Mapping[str, Any]) -> str:
     """The correlations in words."""
     mean = found["of the means"]
     lines = [
-        f"Spearman, affinity and gain, means over the seeds: {mean['pairs']:+.2f} (p = {mean['pairs_p']:.2g}) over pairs, "
+        f"Spearman, affinity and gain, means over seeds: {mean['pairs']:+.2f} (p = {mean['pairs_p']:.2g}) over pairs, "
         f"{mean['ordered']:+.2f} (p = {mean['ordered_p']:.2g}) over ordered pairs."
     ]
     for key in ("of a seed", "gains of two seeds", "affinities of two seeds"):
         if found[key]:
-            lines.append(f"{key}, over pairs: {', '.join(f'{each["pairs"]:+.2f}' for each in found[key])}.")
+            values = ", ".join(format(each["pairs"], "+.2f") for each in found[key])
+            lines.append(f"The same {key}, over pairs: {values}.")
     return "\n".join(lines)
 
 

@@ -317,7 +317,7 @@ def test_a_measurement_that_fails_leaves_the_weights(monkeypatch):
     model = two_task_model()
     model.compile("adam", run_eagerly=True)
     model.fit(x, y, verbose=0)
-    before = everything(model)[:-6]
+    before = [np.array(variable) for variable in (*model.variables, *model.optimizer.variables)]
     apply = model.optimizer.apply
 
     def half(*arguments):
@@ -328,7 +328,7 @@ def test_a_measurement_that_fails_leaves_the_weights(monkeypatch):
     with pytest.raises(MemoryError, match="half way"):
         model.fit(x, y, verbose=0, callbacks=[TaskAffinity()])
     weights = [*model.variables, *model.optimizer.variables]
-    for first, second in zip(before, weights, strict=False):
+    for first, second in zip(before, weights, strict=True):
         np.testing.assert_array_equal(first, np.array(second))
 
 
