@@ -11,10 +11,12 @@ import tensorflow as tf
 
 from keras_mtl.balancers import BilevelBalancer
 from keras_mtl.engine._batch import Batch, batch_of
-from keras_mtl.engine._functions import is_distributed
+from keras_mtl.engine._functions import needs_own_functions
 from keras_mtl.engine._partition import check_unchanged
 from keras_mtl.engine._replicas import sum_over_replicas
 from keras_mtl.engine._second_passes import dense, shares_at, state_of, values_of
+from keras_mtl.engine._step_kind import StepKind, of_kind
+from keras_mtl.engine._updates import apply, clips_of, done_already
 
 if TYPE_CHECKING:
     from keras_mtl.engine._protocol import TrainableModel
@@ -32,8 +34,8 @@ class LookAhead:
             that it has. That one is taken on the variables themselves and undone, in the same graph.
 
     Raises:
-        ValueError: if there is one task, the tasks share no trainable weight, or the optimizer accumulates gradients
-            and would not move.
+        ValueError: if there is one task, the tasks share no trainable weight, or a step of the optimizer would not
+            show what the gradient does.
     """
 
     def __init__(self, model: TrainableModel, learning_rate: float | None) -> None:
@@ -55,12 +57,11 @@ class LookAhead:
         states = [variable for each in within for variable in (*each.variables, *vars(each).values())]
         held = [*parts.shared, *(variable for variable in states if isinstance(variable, keras.Variable))]
         self._held = list({id(variable): variable for variable in held}.values())
-        function: Any = self._of_replica
-        if is_distributed(model):
-            function = self._of_replicas
-        self._function = (
-            function if model.run_eagerly else tf.function(function, reduce_retracing=True, autograph=False)
-        )
+        # As in the steps of `fit`: over replicas, gradients are clipped once they are summed.
+        self._kind = StepKind(clips=clips_of(optimizer)) if needs_own_functions(model) else StepKind()
+        self._function: Any = self._of_replicas
+        if not model.run_eagerly:
+            self._function = tf.function(self._of_replicas, reduce_retracing=True, autograph=False)
 
     def __call__(self, batch: Any) -> tuple[np.ndarray, np.ndarray]:
         """The affinities and whether each is defined, `[num_tasks, num_tasks]`: of row i onto column j.
@@ -82,7 +83,9 @@ class LookAhead:
         return results(affinity)[0].numpy(), results(defined)[0].numpy()
 
     def _of_replicas(self, batch: Any) -> Any:
-        return self._model.distribute_strategy.run(self._of_replica, args=(batch,))
+        model = self._model
+        with of_kind(model, self._kind), done_already(model.optimizer, self._kind):
+            return model.distribute_strategy.run(self._of_replica, args=(batch,))
 
     def _of_replica(self, data: Any) -> tuple[Any, Any]:
         model = self._model
@@ -122,7 +125,7 @@ class LookAhead:
         pairs = [
             (gradient, variable) for gradient, variable in zip(gradients, parts, strict=True) if gradient is not None
         ]
-        self._model.optimizer.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+        apply(self._model, [gradient for gradient, _ in pairs], {}, [variable for _, variable in pairs])
         moved = [tf.identity(tf.convert_to_tensor(variable)) for variable in parts]
         for variable, value in zip(self._held, held, strict=True):
             variable.assign(value)

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from keras_mtl.engine._functions import is_distributed
-
 if TYPE_CHECKING:
     from keras_mtl.engine._protocol import TrainableModel
 
@@ -37,9 +35,9 @@ def observed(
             raise StopIteration
         while waiting:
             waiting.pop()(batches[0])
-        if is_distributed(model):
-            return [train_function(iter([batch])) for batch in batches][-1]
-        return train_function(_again(batches, iterator.element_spec))
+        if isinstance(iterator, tf.data.Iterator):
+            return train_function(_again(batches, iterator.element_spec))
+        return [train_function(iter([batch])) for batch in batches][-1]
 
     return function
 
