@@ -11,9 +11,13 @@ from tests.models import second_stream, three_task_data, three_task_model, two_t
 
 EVERYTHING = {
     "uncertainty and pcgrad": ["uncertainty", "pcgrad"],
-    "auto_lambda": "auto_lambda",
 }
-MORE = {"equal": "equal", "famo": "famo", "upgrad in some steps": balancers.UPGrad(update_every=3)}
+MORE = {
+    "auto_lambda": "auto_lambda",
+    "equal": "equal",
+    "famo": "famo",
+    "upgrad in some steps": balancers.UPGrad(update_every=3),
+}
 slow = pytest.mark.slow
 
 
@@ -108,6 +112,7 @@ def test_in_other_ways_of_running_too(arguments):
     assert_bitwise_the_same(busy_model, TaskAffinity(every=3), shuffled, **arguments)
 
 
+@slow
 def test_under_two_replicas_up_to_rounding(two_replicas):
     # Not Adam: it blows up the rounding errors of a bias before batch normalization, whose gradient is 0.
     callback, sgd = TaskAffinity(every=3), keras.optimizers.SGD(0.01, momentum=0.9)

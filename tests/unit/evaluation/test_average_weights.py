@@ -94,6 +94,7 @@ def test_files(tmp_path):
     members = random_members()
     members[0].compile("adam", balancer="uncertainty")
     members[0].save(tmp_path / "first.keras")
+    members[1].compile("adam", balancer=["uncertainty", "pcgrad"])  # as a checkpoint is of a compiled model
     members[1].save_weights(tmp_path / "second.weights.h5")
     mean = average_weights([str(tmp_path / "first.keras"), tmp_path / "second.weights.h5", members[2]])
     assert_mean_of(mean, random_members())
