@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo test test-slow lint check bench bench-toy bench-peer bench-memory bench-experts bench-reading \
-	bench-scaling bench-soak bench-adult bench-tox21 bench-sentences bench-omniglot example-multi-mnist docs-tables clean
+	bench-scaling bench-soak bench-adult bench-tox21 bench-sentences bench-omniglot bench-affinity \
+	example-multi-mnist docs-tables clean
 
 demo: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/keras-mtl demo $(DEMO)
@@ -65,6 +66,10 @@ bench-tox21: $(VENV)/.installed-bench
 bench-omniglot: $(VENV)/.installed
 	$(BIN)/python benchmarks/omniglot.py --data $(DATA) --json omniglot.json
 
+# DATA is the folder of bench-omniglot.
+bench-affinity: $(VENV)/.installed
+	$(BIN)/python benchmarks/affinity.py --data $(DATA) --json affinity.json
+
 # DATA is mnist.npz.
 example-multi-mnist: $(VENV)/.installed
 	$(BIN)/python examples/multi_mnist.py --data $(DATA) --json multi_mnist.json
@@ -86,4 +91,4 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) demo_output step_cost.json toy_problem.json peer.json memory.json experts.json adult.json \
-		reading.json tox21.json omniglot.json multi_mnist.json sentences.json
+		reading.json tox21.json omniglot.json multi_mnist.json sentences.json affinity.json

@@ -14,7 +14,7 @@ from keras_mtl._version import __version__
 from keras_mtl.model import MultiTaskModel, build_model
 
 # Imported on first use: some of them need an extra.
-_ON_USE = ("data", "distribution", "evaluation", "export", "plots", "tuning")
+_ON_USE = ("callbacks", "data", "distribution", "evaluation", "export", "plots", "tuning")
 
 __all__ = [
     "MultiTaskModel",
@@ -22,6 +22,7 @@ __all__ = [
     "backbones",
     "balancers",
     "build_model",
+    "callbacks",
     "data",
     "distribution",
     "evaluation",

@@ -1,10 +1,12 @@
 """The engine: from a batch to an update of the weights. Only this package knows which framework computes."""
 
+from keras_mtl.engine._affinity import LookAhead
 from keras_mtl.engine._agreement import check_agreement
 from keras_mtl.engine._batch import checks_in_step
 from keras_mtl.engine._data import complete_weights, with_class_weights, with_second_stream
 from keras_mtl.engine._functions import is_distributed, make_test_function, make_train_function, needs_own_functions
 from keras_mtl.engine._label_checks import as_value_error, checked
+from keras_mtl.engine._observed import observed
 from keras_mtl.engine._own_state import build_optimizer
 from keras_mtl.engine._partition import Partition, check_features, check_shared, partition
 from keras_mtl.engine._strings import strings_as_tensors
@@ -18,6 +20,7 @@ from keras_mtl.engine._tensorflow import (
 )
 
 __all__ = [
+    "LookAhead",
     "Partition",
     "TaskLosses",
     "as_value_error",
@@ -34,6 +37,7 @@ __all__ = [
     "make_test_function",
     "make_train_function",
     "needs_own_functions",
+    "observed",
     "partition",
     "plain_total",
     "strings_as_tensors",

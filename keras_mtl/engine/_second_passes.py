@@ -27,7 +27,7 @@ def losses_once_more(model: TrainableModel, batch: Batch, state: Sequence[Any]) 
 
     Moving statistics and random streams stay as they are.
     """
-    return sum_over_replicas(tf.stack(_shares(model, batch, _values(model), state)))
+    return sum_over_replicas(tf.stack(shares_at(model, batch, values_of(model), state)))
 
 
 def look_ahead(
@@ -55,38 +55,50 @@ def look_ahead(
     """
     balancer: Any = model.loss_balancer
     weights = tf.cast(balancer(sum_over_replicas(tf.stack(shares)), active), shares[0].dtype)
-    here = _values(model)
+    here = values_of(model)
     gradients = _gradient(tape, list(shares), model.trainable_variables, tf.unstack(weights, len(shares)))
     rate = tf.convert_to_tensor(model.optimizer.learning_rate)
     ahead = [value - tf.cast(rate, value.dtype) * gradient for value, gradient in zip(here, gradients, strict=True)]
     with tf.GradientTape() as second_tape:
         second_tape.watch(ahead)
         primary = tf.unstack(tf.cast(balancer.primary_weights(), shares[0].dtype), len(shares))
-        found = _shares(model, second, ahead, state)
+        found = shares_at(model, second, ahead, state)
         loss = tf.add_n([share * weight for share, weight in zip(found, primary, strict=True)])
     along = _gradient(second_tape, loss, ahead, None)
     distance = _DIFFERENCE / tf.maximum(tf.linalg.global_norm(along), 1e-12)
     losses = []
     for sign in (1.0, -1.0):
         moved = [v + tf.cast(sign * distance, v.dtype) * a for v, a in zip(here, along, strict=True)]
-        losses.append(sum_over_replicas(tf.stack(_shares(model, batch, moved, state))))
+        losses.append(sum_over_replicas(tf.stack(shares_at(model, batch, moved, state))))
     balancer.lookahead((losses[0] - losses[1]) / (2 * distance), rate, active)
 
 
-def _values(model: TrainableModel) -> list[Any]:
+def values_of(model: TrainableModel) -> list[Any]:
+    """The trainable weights as they are."""
     return [tf.convert_to_tensor(variable) for variable in model.trainable_variables]
 
 
-def _shares(model: TrainableModel, batch: Batch, values: Sequence[Any], state: Sequence[Any]) -> list[Any]:
+def shares_at(model: TrainableModel, batch: Batch, values: Sequence[Any], state: Sequence[Any]) -> list[Any]:
+    """The replica's share of each task's loss with other weights: nothing of the model changes.
+
+    Args:
+        model: the model.
+        batch: a batch of one replica.
+        values: of the trainable weights.
+        state: of everything else, as from `state_of`.
+    """
     predictions, _ = model.stateless_call(values, state, batch.x, training=True)
     return model.task_losses(batch.labels, predictions, batch.weights, batch.total_counts)
 
 
 def _gradient(tape: tf.GradientTape, target: Any, sources: Sequence[Any], weights: Any) -> list[Any]:
     """Dense gradients, summed over the replicas, zeros where there is none."""
-    found = tape.gradient(target, sources, output_gradients=weights)
-    dense = [
+    return sum_over_replicas(dense(tape.gradient(target, sources, output_gradients=weights), sources))
+
+
+def dense(gradients: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
+    """Gradients as dense tensors, zeros where there is none."""
+    return [
         tf.zeros(source.shape, source.dtype) if gradient is None else tf.convert_to_tensor(gradient)
-        for source, gradient in zip(sources, found, strict=True)
+        for source, gradient in zip(sources, gradients, strict=True)
     ]
-    return sum_over_replicas(dense)

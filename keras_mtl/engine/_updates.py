@@ -31,7 +31,12 @@ def updates_now(optimizer: Any) -> Any:
     return tf.equal((tf.convert_to_tensor(inner._iterations) + 1) % inner.gradient_accumulation_steps, 0)
 
 
-def apply(model: TrainableModel, gradients: Sequence[Any], accumulators: Mapping[int, Any]) -> None:
+def apply(
+    model: TrainableModel,
+    gradients: Sequence[Any],
+    accumulators: Mapping[int, Any],
+    variables: Sequence[Any] | None = None,
+) -> None:
     """Updates the trainable variables of a model by the gradients of a replica, which are summed over all.
 
     Keras clips the gradients of each replica by itself, takes the word of the first whether all of them are finite, and
@@ -41,12 +46,14 @@ def apply(model: TrainableModel, gradients: Sequence[Any], accumulators: Mapping
         model: a compiled model.
         gradients: scaled as the losses are: one for each trainable variable, or None.
         accumulators: by the id of a variable, the sum of its gradients so far, if the optimizer has such.
+        variables: those that the gradients are of. Defaults to all that are trainable.
 
     Raises:
         ValueError: in a step over several replicas that is not run by `fit` or `train_on_batch`, if gradients are to be
             clipped or added up.
     """
-    optimizer, variables, kind = model.optimizer, model.trainable_variables, kind_of(model)
+    optimizer, kind = model.optimizer, kind_of(model)
+    variables = model.trainable_variables if variables is None else variables
     inner = innermost(optimizer)
     steps = inner.gradient_accumulation_steps
     left = {name: getattr(inner, name) for name in ("gradient_accumulation_steps", *_CLIPS) if getattr(inner, name)}

@@ -80,7 +80,7 @@ def compare(
         model = build(subset)
         num_parameters = model.count_params()
         model.compile(keras.optimizers.deserialize(optimizer_config), balancer=_copy(balancer))
-        data = [_only(dataset, subset, found) for dataset in (train, validation, test)]
+        data = [only(dataset, subset, found) for dataset in (train, validation, test)]
         begin = time.perf_counter()
         history = model.fit(
             data[0],
@@ -133,7 +133,7 @@ def _copy(balancer: Any) -> Any:
     return balancer
 
 
-def _only(dataset: Any, subset: Sequence[Task], tasks: Sequence[Task]) -> Any:
+def only(dataset: Any, subset: Sequence[Task], tasks: Sequence[Task]) -> Any:
     """The data set with the labels of some tasks alone."""
     if len(subset) == len(tasks):
         return dataset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -82,6 +82,7 @@ class MultiTaskModel(keras.Model):
         self._metrics_of_tasks: list[keras.metrics.Metric] = []
         self.fault_counters: list[keras.metrics.Metric] = []
         self.on_nonfinite: str | None = None
+        self._observers: list[Callable[[Any], None]] = []
 
     def compile(  # noqa: A003
         self,
@@ -221,6 +222,7 @@ class MultiTaskModel(keras.Model):
         """
         bound = inspect.signature(super().fit).bind(x, y, *args, **kwargs)
         prepare_for_fit(self, bound.arguments, balancing_data)
+        self._observers.clear()  # of a `fit` that was broken off
         with engine.as_value_error(self.tasks):
             return super().fit(*bound.args, **bound.kwargs)
 
@@ -274,6 +276,31 @@ class MultiTaskModel(keras.Model):
                 self.train_function = engine.make_train_function(self)
             else:
                 super().make_train_function(force)
+            self.train_function = engine.observed(self, self.train_function, self._observers)
+
+    def observe_next_batch(self, observer: Callable[[Any], None]) -> None:
+        """Has `fit` hand the next batch to an observer before it trains on it: for callbacks, which see no batch.
+
+        Args:
+            observer: is called once, with the batch as `train_step` is given it, or, under a strategy, with those of
+                the replicas. It is to leave the model as it is.
+        """
+        self._observers.append(observer)
+
+    def make_look_ahead(self, learning_rate: float | None = None) -> Callable[[Any], tuple[Any, Any]]:
+        """Makes a function from such a batch to the affinities between the tasks, which `TaskAffinity` averages.
+
+        Args:
+            learning_rate: of a step of plain gradient descent, or None for a step of the optimizer.
+
+        Returns:
+            A function that gives two arrays `[num_tasks, num_tasks]`: by how much of itself a step on the loss of the
+            row's task lowers the loss of the column's, and whether that is defined.
+
+        Raises:
+            ValueError: if the tasks share no trainable weight, or the optimizer would not move.
+        """
+        return engine.LookAhead(self, learning_rate)
 
     def make_test_function(self, force: bool = False) -> None:
         """Makes what `evaluate` calls for one or several steps."""

@@ -18,7 +18,7 @@ LAYERS = [
     {"sharing"},
     {"engine"},
     {"model"},
-    {"distribution", "evaluation", "export"},
+    {"callbacks", "distribution", "evaluation", "export"},
     {"tuning", "plots"},
     {"cli"},
 ]

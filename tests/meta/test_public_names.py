@@ -48,6 +48,8 @@ NO_EXAMPLE = {
     "pool",
     "dense_head",
     "ImagePreprocessing",
+    "GainMatrix",
+    "Grouping",
     "Report",
     "Result",
     "learning_curve",

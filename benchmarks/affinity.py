@@ -1,0 +1,241 @@
+"""Task affinity: what `TaskAffinity` costs, and whether it orders pairs of tasks as training every pair does.
+
+    python benchmarks/affinity.py --data path/to/omniglot --json affinity.json
+
+Cost: a convolutional network on batches of 64 images and a multi-layer perceptron on batches of 256 rows, of 2 and 8
+tasks, are trained with the callback at its default interval and without it, in turns within one run. What counts is
+the ratio of the two times in a turn: the median over the turns.
+
+Order: the eight alphabets of Omniglot that `benchmarks/omniglot.py` reads are eight tasks. One network is trained on
+all of them with the callback; and one on each alphabet and on each of the 28 pairs, for the same number of epochs. The
+gain of a pair is the relative change of the accuracy on the drawings of people who are not in the training part. Twelve
+people of an alphabet are for training, eight for this. Nothing is selected by these figures.
+
+What is reported is Spearman's rank correlation of affinities and gains: over the 28 pairs, both directions averaged,
+over the 56 ordered pairs, and over the seven sources of a target, the mean over the targets, which asks only who helps
+whom most. The means over the seeds are correlated. A pair that is trained once has a gain of
+chance: how well the gains of one seed are ordered by those of another says how much of an order there is to be found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import omniglot
+import step_cost
+import tensorflow as tf
+from _judgement import write_json
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from scipy import stats
+
+import keras_mtl as mtl
+
+LIMIT = 1.3  # of the time of training without it
+
+
+class Timed:
+    """A model that is trained for two intervals of the callback at a time.
+
+    Args:
+        network: `"convolutional"` or `"mlp"`.
+        num_tasks: the number of its tasks.
+        measured: whether the callback is there.
+    """
+
+    def __init__(self, network: str, num_tasks: int, *, measured: bool) -> None:
+        self.model = step_cost.make_model(network, num_tasks, "equal")
+        self.data = step_cost.make_data(network, num_tasks, 2 * 5 * (num_tasks + 1))
+        self.affinity = mtl.callbacks.TaskAffinity()
+        self.callbacks = [self.affinity] if measured else []
+        self.turn()  # traces
+
+    def turn(self) -> float:
+        """The seconds of an epoch of `fit`."""
+        clock = Clock()
+        self.model.fit(self.data, verbose=0, shuffle=False, callbacks=[clock, *self.callbacks])
+        return clock.seconds
+
+
+class Clock(keras.callbacks.Callback):
+    """The time of an epoch: what `fit` does once is left out."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Starts."""
+        self.begin = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Stops."""
+        self.seconds = time.perf_counter() - self.begin
+
+
+def cost(network: str, num_tasks: int, turns: int) -> dict[str, Any]:
+    """The times with and without the callback, in turns."""
+    plain, measured = (Timed(network, num_tasks, measured=each) for each in (False, True))
+    before = measured.affinity.counts.min()
+    pairs = [(plain.turn(), measured.turn()) for _ in range(turns)]
+    return {
+        "network": network,
+        "num_tasks": num_tasks,
+        "measurements_a_turn": int(measured.affinity.counts.min() - before) / turns,
+        "plain_seconds": [first for first, _ in pairs],
+        "ratios": [second / first for first, second in pairs],
+        "ratio": statistics.median(second / first for first, second in pairs),
+    }
+
+
+def affinities(
+    alphabets: Mapping[str, omniglot.Alphabet], settings: argparse.Namespace, seed: int
+) -> dict[str, dict[str, Any]]:
+    """For one seed, by `joint` and `pairs`, what was found `[num_tasks, num_tasks]` and the seconds that it took."""
+    rows = omniglot.split(alphabets, seed)
+    tasks = [mtl.tasks.Classification(name, alphabet.num_classes) for name, alphabet in alphabets.items()]
+    held_out = {name: np.concatenate([rows[part][name] for part in ("validation", "test")]) for name in alphabets}
+
+    def build(subset: Sequence[mtl.tasks.Task]) -> mtl.MultiTaskModel:
+        shape = (omniglot.SIDE, omniglot.SIDE, 1)
+        return mtl.build_model(mtl.backbones.Convolutional(shape, settings.filters, settings.units), subset)
+
+    def of(rows: Mapping[str, np.ndarray], *, shuffled: bool) -> Callable[[Sequence[mtl.tasks.Task]], tf.data.Dataset]:
+        def data(subset: Sequence[mtl.tasks.Task]) -> tf.data.Dataset:
+            x, y = omniglot.gather(alphabets, rows, [task.name for task in subset])
+            found = tf.data.Dataset.from_tensor_slices((x, y))
+            return (found.shuffle(len(x), seed=seed) if shuffled else found).batch(settings.batch_size)
+
+        return data
+
+    train = of(rows["train"], shuffled=True)
+    begin = time.perf_counter()
+    keras.utils.set_random_seed(seed)
+    model = build(tasks)
+    model.compile("adam")
+    callback = mtl.callbacks.TaskAffinity(settings.every, settings.learning_rate)
+    model.fit(train(tasks), epochs=settings.epochs, verbose=0, callbacks=[callback])
+    middle = time.perf_counter()
+    folder = None if settings.folder is None else settings.folder / f"seed_{seed}"
+    pairs = mtl.evaluation.affinity(
+        build,
+        tasks,
+        train,
+        of(held_out, shuffled=False),
+        epochs=settings.epochs,
+        seed=seed,
+        folder=folder,
+        verbose=0,
+    )
+    end = time.perf_counter()
+    keras.backend.clear_session()
+    return {
+        "joint": {
+            "affinity": callback.affinity.tolist(),
+            "counts": callback.counts.tolist(),
+            "seconds": middle - begin,
+        },
+        "pairs": {
+            "gains": pairs.gains["validation"].tolist(),
+            "accuracy": pairs.metrics["validation"].tolist(),
+            "seconds": end - middle,
+        },
+    }
+
+
+def correlation(first: Any, second: Any) -> dict[str, float]:
+    """Spearman's rank correlation of two matrices: of ordered pairs, of pairs, and of the sources of a target."""
+    first, second = np.asarray(first), np.asarray(second)
+    apart, above = ~np.eye(len(first), dtype=bool), np.triu_indices(len(first), 1)
+    pairs = {"ordered": (first[apart], second[apart]), "pairs": ((first + first.T)[above], (second + second.T)[above])}
+    found = {kind: stats.spearmanr(*values) for kind, values in pairs.items()}
+    values = {kind: float(each.statistic) for kind, each in found.items()}
+    columns = [(first[apart[:, target], target], second[apart[:, target], target]) for target in range(len(first))]
+    values["by_target"] = float(np.mean([stats.spearmanr(*each).statistic for each in columns]))
+    return {**values, **{f"{kind}_p": float(each.pvalue) for kind, each in found.items()}}
+
+
+def order(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The correlations: of the means over the seeds, of each seed, and of the gains of one seed with another's."""
+    joint, gains = ([run[kind][key] for run in runs] for kind, key in (("joint", "affinity"), ("pairs", "gains")))
+    return {
+        "of the means": correlation(np.mean(joint, axis=0), np.mean(gains, axis=0)),
+        "of a seed": [correlation(*each) for each in zip(joint, gains, strict=True)],
+        "gains of two seeds": [correlation(*each) for each in itertools.combinations(gains, 2)],
+        "affinities of two seeds": [correlation(*each) for each in itertools.combinations(joint, 2)],
+    }
+
+
+def said(found: Mapping[str, Any]) -> str:
+    """The correlations in words."""
+    mean = found["of the means"]
+    lines = [
+        f"Spearman, affinity and gain, means over seeds: {mean['pairs']:+.2f} (p = {mean['pairs_p']:.2g}) over pairs, "
+        f"{mean['ordered']:+.2f} (p = {mean['ordered_p']:.2g}) over ordered pairs, {mean['by_target']:+.2f} by target."
+    ]
+    for key in ("of a seed", "gains of two seeds", "affinities of two seeds"):
+        if found[key]:
+            values = ", ".join(f"{each['pairs']:+.2f} and {each['by_target']:+.2f}" for each in found[key])
+            lines.append(f"The same {key}, over pairs and by target: {values}.")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, help=f"folder with {' and '.join(omniglot.FILES)}; without it, cost alone")
+    parser.add_argument("--networks", nargs="+", default=["convolutional", "mlp"], choices=["convolutional", "mlp"])
+    parser.add_argument("--tasks", nargs="+", type=int, default=[2, 8])
+    parser.add_argument("--turns", type=int, default=5, help="of the cost")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--filters", nargs="+", type=int, default=[16, 32, 64], help="of each convolution")
+    parser.add_argument("--units", type=int, default=128, help="of the shared dense layer")
+    parser.add_argument("--every", type=int, help="of the callback, by default its own")
+    parser.add_argument("--learning-rate", type=float, help="of the callback, by default its own")
+    parser.add_argument("--folder", type=Path, help="where trained pairs are kept, to go on from")
+    parser.add_argument("--json", type=Path, help="the file to write")
+    settings = parser.parse_args(arguments)
+    for name in ("turns", "seeds", "epochs", "batch_size"):
+        if getattr(settings, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} should be at least 1. Received: {getattr(settings, name)}")
+    for name in omniglot.FILES if settings.data else ():
+        if not (settings.data / name).is_file():
+            parser.error(f"there is no {name} in {settings.data}")
+    console = Console(width=120)
+    result: dict[str, Any] = {
+        "versions": {"keras": keras.__version__, "keras_mtl": mtl.__version__},
+        "settings": {key: value for key, value in vars(settings).items() if key not in ("json", "data", "folder")},
+    }
+    cases = list(itertools.product(settings.networks, settings.tasks))
+    result["cost"] = [cost(network, number, settings.turns) for network, number in track(cases, "cost")]
+    table = Table(title="Training with TaskAffinity at its default interval, relative to training without")
+    for title in ("network", "tasks", "ratio", f"at most {LIMIT}"):
+        table.add_column(title, justify="left" if title == "network" else "right")
+    for row in result["cost"]:
+        kept = "yes" if row["ratio"] <= LIMIT else "no"
+        table.add_row(row["network"], str(row["num_tasks"]), f"{row['ratio']:.2f} ×", kept)
+    console.print(table)
+    if settings.data:
+        alphabets = omniglot.read(settings.data)
+        result["alphabets"] = list(alphabets)
+        result["runs"] = [affinities(alphabets, settings, seed) for seed in track(range(settings.seeds), "training")]
+        result["order"] = order(result["runs"])
+        seconds = {kind: sum(run[kind]["seconds"] for run in result["runs"]) for kind in ("joint", "pairs")}
+        console.print(said(result["order"]))
+        console.print(f"{seconds['joint']:.0f} s of joint training, {seconds['pairs']:.0f} s of all pairs.")
+    if settings.json:
+        write_json(settings.json, result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The benchmark of task affinity measures what it says."""
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("affinity")
+
+
+def test_a_turn_has_two_measurements(benchmark):
+    found = benchmark.cost("mlp", 2, turns=1)
+    assert found["measurements_a_turn"] == 2
+    assert found["ratios"] == [found["ratio"]]
+    assert 0.5 < found["ratio"] < 5
+
+
+def test_correlations_leave_out_the_diagonal(benchmark):
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=(5, 5))
+    second = np.exp(first)
+    np.fill_diagonal(second, rng.normal(size=5))
+    found = benchmark.correlation(first, second)
+    assert found["ordered"] == pytest.approx(1)
+    assert benchmark.correlation(first, -first)["pairs"] == pytest.approx(-1)
+    other_levels = first + 100 * rng.normal(size=5)  # of the targets, which are columns
+    assert benchmark.correlation(first, other_levels)["by_target"] == pytest.approx(1)
+    assert benchmark.correlation(first, other_levels)["ordered"] < 0.9
+    runs = [{"joint": {"affinity": first + step}, "pairs": {"gains": second * (1 + step)}} for step in range(3)]
+    found = benchmark.order(runs)
+    assert [len(found[key]) for key in ("of a seed", "gains of two seeds")] == [3, 3]
+    assert benchmark.said(found).count("\n") == 3
+
+
+COST = {"num_tasks": 2, "ratio": 1.4}
+
+
+def test_it_runs_on_drawings(benchmark, tmp_path, capsys):
+    omniglot = benchmark.omniglot
+    rng = np.random.default_rng(0)
+
+    def alphabet():
+        images = rng.integers(0, 256, (40, omniglot.SIDE, omniglot.SIDE, 1)).astype("uint8")
+        return omniglot.Alphabet(
+            images, np.repeat([0, 1], 20).astype("int32"), np.tile(np.arange(20), 2).astype("int32")
+        )
+
+    alphabets = {name: alphabet() for name in ("Greek", "Latin", "Tagalog")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(omniglot, "read", lambda folder: alphabets)
+        patch.setattr(benchmark, "cost", lambda network, num_tasks, turns: {"network": network, **COST})
+        for name in omniglot.FILES:
+            (tmp_path / name).touch()
+        benchmark.main(
+            ["--data", str(tmp_path), "--networks", "mlp", "--tasks", "2", "--seeds", "1", "--epochs", "1"]
+            + ["--filters", "2", "--units", "4", "--every", "1", "--json", str(tmp_path / "affinity.json")]
+        )
+    result = json.loads((tmp_path / "affinity.json").read_text())
+    assert np.array(result["runs"][0]["joint"]["affinity"]).shape == (3, 3)
+    assert (np.diag(result["runs"][0]["pairs"]["gains"]) == 0).all()
+    shown = capsys.readouterr().out
+    assert "Spearman" in shown
+    assert "1.40 × │          no" in shown
+    with pytest.raises(SystemExit):
+        benchmark.main(["--data", str(tmp_path / "absent")])
+    assert f"there is no {omniglot.FILES[0]}" in capsys.readouterr().err

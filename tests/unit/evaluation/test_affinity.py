@@ -1,0 +1,189 @@
+"""Pairs trained together: each model is what training it by hand gives; what is done is kept and not done again."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_mtl import balancers, build_model, tasks
+from keras_mtl.evaluation import GainMatrix, affinity
+from tests.unit.evaluation._pairs import TASKS, build, failing, held_out, labels, train
+
+SETTINGS = {"epochs": 2, "optimizer": keras.optimizers.Adam(0.01), "verbose": 0, "seed": 3}
+
+
+def by_hand(names):
+    keras.utils.set_random_seed(3)
+    subset = [task for task in TASKS if task.name in names]
+    model = build(subset)
+    keras.utils.set_random_seed(3)
+    model.compile(keras.optimizers.Adam(0.01))
+    model.fit(train(subset), epochs=2, verbose=0)
+    logs = model.evaluate(held_out(subset), verbose=0, return_dict=True)
+    return {task.name: logs[f"{task.name}_{task.primary_metric}"] for task in subset}
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return affinity(build, TASKS, train, held_out, **SETTINGS)
+
+
+def test_each_pair_is_that_of_training_by_hand(whole):
+    metrics = whole.metrics["validation"]
+    for row, source in enumerate("abc"):
+        for column, target in enumerate("abc"):
+            if row <= column:
+                found = by_hand({source, target})
+                assert metrics[row, column] == pytest.approx(found[target], rel=1e-6)
+                assert metrics[column, row] == pytest.approx(found[source], rel=1e-6)
+
+
+def test_gains_have_the_sign_of_better(whole):
+    metrics, gains = whole.metrics["validation"], whole.gains["validation"]
+    np.testing.assert_array_equal(np.diag(gains), 0)
+    assert gains[1, 0] == pytest.approx(100 * (metrics[1, 0] / metrics[0, 0] - 1))  # accuracy
+    assert gains[0, 1] == pytest.approx(100 * (1 - metrics[0, 1] / metrics[1, 1]))  # error
+
+
+def test_it_is_taken_up_where_it_was_left(tmp_path, whole):
+    folder = tmp_path / "results"
+    with pytest.raises(RuntimeError, match="broken off"):
+        affinity(failing, TASKS, train, held_out, folder=folder, **SETTINGS)
+    done = sorted(path.name for path in folder.iterdir())
+    assert done == ["a+b.json", "a.json", "b.json", "c.json", "settings.json"]
+    # What is there is taken, and not done again.
+    marked = json.loads((folder / "a.json").read_text())
+    marked["found"]["validation"]["a"] = 0.125
+    (folder / "a.json").write_text(json.dumps(marked))
+    settings = json.loads((folder / "settings.json").read_text())
+    settings["build"] = settings["build"].replace("failing", "build")
+    (folder / "settings.json").write_text(json.dumps(settings))
+    found = affinity(build, TASKS, train, held_out, folder=folder, **SETTINGS)
+    assert found.metrics["validation"][0, 0] == 0.125
+    expected = whole.metrics["validation"].copy()
+    expected[0, 0] = 0.125
+    np.testing.assert_allclose(found.metrics["validation"], expected, rtol=1e-6)
+    assert len(list(folder.iterdir())) == 7
+
+    def never(subset):
+        raise AssertionError("it was all there")
+
+    never.__module__, never.__qualname__ = build.__module__, build.__qualname__
+    again = affinity(never, TASKS, train, held_out, folder=folder, **SETTINGS)
+    np.testing.assert_array_equal(again.metrics["validation"], found.metrics["validation"])
+
+
+@pytest.mark.parametrize(
+    "change, key",
+    [
+        ({"epochs": 3}, "epochs"),
+        ({"seed": 4}, "seed"),
+        ({"optimizer": "sgd"}, "optimizer"),
+        ({"balancer": balancers.PCGrad(seed=1)}, "balancer"),
+        ({"tasks": TASKS[:2]}, "tasks"),
+        ({"build": failing}, "build"),
+        ({"train": held_out}, "data"),
+    ],
+    ids=str,
+)
+def test_a_folder_of_other_settings_is_refused(change, key, tmp_path):
+    arguments = {"build": build, "tasks": TASKS, "train": train, "validation": held_out, **SETTINGS}
+    broken = {**arguments, "build": _broken}
+    with pytest.raises(RuntimeError):
+        affinity(**broken, folder=tmp_path / "results")
+    settings = tmp_path / "results" / "settings.json"
+    settings.write_text(settings.read_text().replace(f"{_broken.__module__}._broken", f"{build.__module__}.build"))
+    with pytest.raises(ValueError, match=rf"made with other settings: \['{key}'\] differ"):
+        affinity(**{**arguments, **change}, folder=tmp_path / "results")
+
+
+def _broken(subset):
+    raise RuntimeError("broken off")
+
+
+def test_other_folders_are_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"which has no settings.json"):
+        affinity(build, TASKS, train, held_out, folder=tmp_path, **SETTINGS)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_data_sets_and_balancers(tmp_path):
+    x, y = labels(40, 0)
+    data = tf.data.Dataset.from_tensor_slices((x, {"a": y["a"], "b": y["b"]})).batch(20)
+    found = affinity(
+        build, TASKS[:2], data, data, epochs=1, balancer=["uncertainty", balancers.PCGrad()], verbose=0, folder=tmp_path
+    )
+    assert np.isfinite(found.metrics["validation"]).all()
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    assert settings["data"]["train"]["batches"] == 2
+    with pytest.raises(ValueError, match="'data'"):
+        affinity(build, TASKS[:2], data.take(1), data, epochs=1, verbose=0, folder=tmp_path)
+
+
+def test_progress_is_shown(capsys):
+    affinity(build, TASKS[:2], train, held_out, epochs=1)
+    assert "3/3" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_two_processes_find_what_one_does(whole, tmp_path):
+    found = affinity(build, TASKS, train, held_out, workers=2, folder=tmp_path / "results", **SETTINGS)
+    np.testing.assert_allclose(found.metrics["validation"], whole.metrics["validation"], rtol=1e-5)
+    assert len(list((tmp_path / "results").iterdir())) == 7
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_leaves_what_was_done(tmp_path):
+    with pytest.raises(RuntimeError, match="broken off"):
+        affinity(failing, TASKS, train, held_out, workers=2, folder=tmp_path / "results", **SETTINGS)
+    assert {"a.json", "b.json"} <= {path.name for path in (tmp_path / "results").iterdir()}
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"tasks": TASKS[:1]}, r"at least two tasks. Received: \['a'\]"),
+        ({"epochs": 0}, "`epochs` should be an integer of at least 1"),
+        ({"workers": 0}, "`workers` should be an integer of at least 1"),
+        ({"balancer": "pcgard"}, "Unknown balancer: 'pcgard'"),
+        ({"train": [1, 2]}, "`train` should be a batched `tf.data.Dataset`, or a function.*Received: a list"),
+        ({"build": "mlp"}, "`build` should be a function"),
+        ({"build": lambda subset: build(subset), "workers": 2}, "`build` should be a function that other processes"),
+        ({"train": train(TASKS), "workers": 2}, "`train` should be a function.*a data set itself cannot be sent"),
+    ],
+    ids=str,
+)
+def test_bad_input_before_any_training(change, message, tmp_path):
+    arguments = {"build": _broken, "tasks": TASKS, "train": train, "validation": held_out, **SETTINGS}
+    with pytest.raises(ValueError, match=message):
+        affinity(**{**arguments, **change}, folder=tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_table():
+    metrics = np.array([[0.5, 2.0], [0.55, 4.0]])
+    matrix = GainMatrix("trained together with", TASKS[:2], {"validation": metrics})
+    assert str(matrix).splitlines() == [
+        "| trained together with, % on validation | a (accuracy) | b (mae) |",
+        "| --- | ---: | ---: |",
+        "| a |  | +50.0 |",
+        "| b | +10.0 |  |",
+    ]
+    zero = GainMatrix("", TASKS[:2], {"test": np.array([[0.0, 1.0], [0.5, 1.0]])})
+    assert np.isnan(zero.gains["test"][1, 0])
+    assert "+nan" in zero.to_markdown("test")
+
+
+def test_a_model_alone_has_the_same_make():
+    """`build` is called for the tasks of each model."""
+    asked = []
+
+    def noted(subset):
+        asked.append([task.name for task in subset])
+        return build_model("mlp", subset, input_shape=(6,))
+
+    affinity(noted, [tasks.Classification("a", 4), tasks.Regression("b")], train, held_out, epochs=1, verbose=0)
+    assert asked == [["a"], ["b"], ["a", "b"]]
