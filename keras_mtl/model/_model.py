@@ -284,7 +284,8 @@ class MultiTaskModel(keras.Model):
     def make_train_function(self, force: bool = False) -> None:
         """Makes what `fit` calls for one or several steps; by `force` anew, with what is trainable by now."""
         if force:
-            self._partition = MappingProxyType({"partition": engine.partition(self, self.output)})
+            with self.distribute_strategy.scope():
+                self._partition = MappingProxyType({"partition": engine.partition(self, self.output)})
         if force or self.train_function is None:
             if engine.needs_own_functions(self):
                 self.train_function = engine.make_train_function(self)
