@@ -107,8 +107,9 @@ def _blocks(nodes: Sequence[Any], before: Mapping[int, str]) -> dict[int, str]:
             block = blocks[id(inner[-1])] if inner else source
         elif getattr(layer, "weights", ()):
             named = _BLOCK.match(layer.name)
-            joins = source is not None and named is None and isinstance(layer, _NORMALIZATION)
-            block = blocks.setdefault(id(layer), source if joins else named[1] if named else f"{layer.name} {id(layer)}")
+            own = named[1] if named else f"{layer.name} {id(layer)}"
+            joins = source is not None and not named and isinstance(layer, _NORMALIZATION)
+            block = blocks.setdefault(id(layer), str(source) if joins else own)
         if block is not None:
             through.update({key_of(each): block for each in node.outputs})
     return blocks

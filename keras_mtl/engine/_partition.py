@@ -79,7 +79,7 @@ def partition(model: keras.Model, outputs: Mapping[str, Any]) -> Partition:
         statistics=statistics,
         tasks=tasks,
         beyond=[id(variable) in beyond for variable in shared],
-        shared_layers=[one for one, label in reach.items() if len(label) > 1 and getattr(one, "weights", ())],
+        shared_layers=[one for one, label in reach.items() if len(label) > 1 and getattr(one, "weights", None)],
         cut=found,
     )
 

@@ -27,8 +27,8 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
     layers whose names begin alike up to a `block` with its number, as in `keras.applications`, or a layer with the
     normalizations that follow it. Heads are levels like others, the last layers being level 0.
 
-    A pattern is one of `fnmatch`. It means the variables on whose path it matches a name: that of a layer, of a model or
-    layer that contains it, or their own, such as `"bias"`; with a `/`, names that follow each other, as in
+    A pattern is one of `fnmatch`. It means the variables on whose path it matches a name: that of a layer, of a model
+    or layer that contains it, or their own, such as `"bias"`; with a `/`, names that follow each other, as in
     `"encoder/conv_*"`. Of several patterns that match, the last counts, and all count more than the decay.
 
     `MultiTaskModel.compile` tells it the layers of the model. With another `keras.Model`, call `bind` before `compile`;
@@ -159,8 +159,8 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
         return tuple(found)
 
     def _multiplier(self, variable: Any) -> float:
-        # Private, and what Keras' documentation of `Optimizer` uses in an `update_step`: under a strategy that is given a
-        # replica's part of a variable.
+        # Private, and what Keras' documentation of `Optimizer` uses in an `update_step`, which is given a replica's
+        # part of a variable under a strategy.
         return self._by_position[self.inner_optimizer._get_variable_index(variable)]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -251,9 +251,7 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
         }
 
     @classmethod
-    def from_config(
-        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
-    ) -> LayerwiseLearningRate:
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> LayerwiseLearningRate:
         """An optimizer from what `get_config` returned."""
         config = dict(config)
         # Of a plain Keras model, which nobody tells the optimizer of when it is loaded, and whose paths may be others.

@@ -1,7 +1,7 @@
 """Transfer: train heads on a frozen backbone and release it by stages, and carry weights from model to model.
 
 >>> from keras_mtl import transfer
->>> stages = [transfer.Stage(2), transfer.Stage(3, blocks=2, learning_rate=1e-4), transfer.Stage(5, "*", learning_rate=1e-5)]
+>>> stages = [transfer.Stage(2), transfer.Stage(3, blocks=2, learning_rate=1e-4)]
 >>> callback = transfer.FineTuning(stages)
 """
 

@@ -39,7 +39,9 @@ class Alternation:
     def history(self) -> dict[str, list[float]]:
         """Each metric by round, as in the `history` of a Keras `History`."""
         sides = {"source": self.source, "target": self.target}
-        return {f"{side}_{key}": [found[key] for found in rounds] for side, rounds in sides.items() for key in rounds[0]}
+        return {
+            f"{side}_{key}": [found[key] for found in rounds] for side, rounds in sides.items() for key in rounds[0]
+        }
 
 
 def alternate(
@@ -59,9 +61,9 @@ def alternate(
     """Trains two models in turn, and carries the weights that they share from each to the other.
 
     Use it where source and target tasks have data of their own and are to help each other through one backbone. A
-    round is: train the source model, carry the shared weights to the target model, train that, and carry them back; then
-    both are evaluated, with the same shared weights. It ends early when no primary metric of a task of either was better
-    than in all rounds before. Each model keeps its optimizer and balancer throughout.
+    round is: train the source model, carry the shared weights to the target model, train that, and carry them back;
+    then both are evaluated, with the same shared weights. It ends early when no primary metric of a task of either was
+    better than in all rounds before. Each model keeps its optimizer and balancer throughout.
 
     Args:
         source: a compiled model of the source tasks.
@@ -133,7 +135,8 @@ def _check_models(source: Any, target: Any) -> None:
     for model, parameter in ((source, "source"), (target, "target")):
         if not isinstance(model, MultiTaskModel) or not model.compiled:
             raise ValueError(
-                f"Parameter `{parameter}` should be a `MultiTaskModel` that is compiled. Received: {parameter}={model!r}"
+                f"Parameter `{parameter}` should be a `MultiTaskModel` that is compiled. Received: "
+                f"{parameter}={model!r}"
             )
     if source is target:
         raise ValueError("Parameters `source` and `target` should be two models. Received: the same model twice.")

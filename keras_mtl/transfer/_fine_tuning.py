@@ -27,8 +27,8 @@ class FineTuning(keras.callbacks.Callback):
     Compile the model with its backbone trainable: the stages freeze it. A layer of the backbone that is to stay frozen
     for good is left out by `backbone`. After `fit` the layers are as the last stage left them.
 
-    Source: J. Howard and S. Ruder, "Universal Language Model Fine-tuning for Text Classification", ACL 2018, for gradual
-    unfreezing; there one layer more is released in each epoch, here each stage says what is.
+    Source: J. Howard and S. Ruder, "Universal Language Model Fine-tuning for Text Classification", ACL 2018, for
+    gradual unfreezing; there one layer more is released in each epoch, here each stage says what is.
 
     Args:
         stages: the stages. If one has a learning rate, those after it need one as well.
@@ -60,11 +60,14 @@ class FineTuning(keras.callbacks.Callback):
     def __init__(self, stages: Sequence[Stage], *, backbone: str | Sequence[str] | None = None) -> None:
         super().__init__()
         if not isinstance(stages, (list, tuple)) or not stages or not all(isinstance(each, Stage) for each in stages):
-            raise ValueError(f"Parameter `stages` should be a list of `Stage`s, at least one. Received: stages={stages!r}")
+            raise ValueError(
+                f"Parameter `stages` should be a list of `Stage`s, at least one. Received: stages={stages!r}"
+            )
         for number, (before, stage) in enumerate(zip(stages, stages[1:], strict=False), 2):
             if before.learning_rate is not None and stage.learning_rate is None:
                 raise ValueError(
-                    f"A stage after one with a `learning_rate` should have one as well. Received: none in stage {number}."
+                    "A stage after one with a `learning_rate` should have one as well. Received: none in stage "
+                    f"{number}."
                 )
         self.stages = tuple(stages)
         self.backbone = backbone
@@ -103,7 +106,8 @@ class FineTuning(keras.callbacks.Callback):
             begin += stage.epochs
         if cuts:
             warnings.warn(
-                f"`fit` was given epochs={epochs}, and the stages have {begin} together: {', '.join(cuts)}.", stacklevel=2
+                f"`fit` was given epochs={epochs}, and the stages have {begin} together: {', '.join(cuts)}.",
+                stacklevel=2,
             )
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -186,21 +190,20 @@ def _check(model: Any, stages: Sequence[Stage]) -> None:
         model.optimizer.learning_rate, keras.Variable
     ):
         raise ValueError(
-            "Stages with a `learning_rate` need an optimizer that has a number as its learning rate. Received: one with "
-            "a schedule. Give it a number, and the schedule to a stage."
+            "Stages with a `learning_rate` need an optimizer that has a number as its learning rate. Received: one "
+            "with a schedule. Give it a number, and the schedule to a stage."
         )
     optimizer: Any = model.optimizer
     while optimizer is not None:
         if optimizer.use_ema:
             raise ValueError(
-                "`FineTuning` should have an optimizer that keeps no averages of the weights: Keras would set frozen ones "
-                "to theirs. Received: use_ema=True. Use `keras.callbacks.SwapEMAWeights` in a `fit` without stages, or "
-                "`use_ema=False`."
+                "`FineTuning` should have an optimizer that keeps no averages of the weights: Keras would set frozen "
+                "ones to theirs. Received: use_ema=True. Leave it out."
             )
         optimizer = getattr(optimizer, "inner_optimizer", None)
     for balancer in (model.loss_balancer, model.gradient_balancer):
         if balancer is not None and balancer.keeps_gradients:
             raise ValueError(
-                f"The balancer `{type(balancer).__name__}` has a number for each shared weight that is trained, and the "
-                "stages train other ones. Use another balancer, or compile and fit once for each stage."
+                f"The balancer `{type(balancer).__name__}` has a number for each shared weight that is trained, and "
+                "the stages train other ones. Use another balancer, or compile and fit once for each stage."
             )

@@ -56,7 +56,9 @@ def freeze(
     >>> mtl.transfer.unfreeze(model, blocks=1)
     ['block5_conv1', 'block5_conv2', 'block5_conv3']
     """
-    return _set(model, False, "*" if layers is None and blocks is None else layers, blocks, backbone, batch_normalization)
+    return _set(
+        model, False, "*" if layers is None and blocks is None else layers, blocks, backbone, batch_normalization
+    )
 
 
 def unfreeze(
@@ -89,11 +91,14 @@ def unfreeze(
 
     >>> import keras
     >>> from keras_mtl import transfer
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="first"), keras.layers.Dense(1, name="last")])
+    >>> first, last = keras.layers.Dense(3, name="first"), keras.layers.Dense(1, name="last")
+    >>> model = keras.Sequential([keras.Input((2,)), first, last])
     >>> transfer.freeze(model), transfer.unfreeze(model, 1)
     (['first', 'last'], ['last'])
     """
-    return _set(model, True, "*" if layers is None and blocks is None else layers, blocks, backbone, batch_normalization)
+    return _set(
+        model, True, "*" if layers is None and blocks is None else layers, blocks, backbone, batch_normalization
+    )
 
 
 def _set(

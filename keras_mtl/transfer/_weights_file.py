@@ -51,12 +51,14 @@ def weights_file(source: Any) -> Iterator[Path]:
             return
         if not isinstance(source, (str, os.PathLike)) or not str(source).endswith((".keras", ".weights.h5")):
             raise ValueError(
-                "Parameter `source` should be a Keras model, or the path of a `.keras` or `.weights.h5` file. Received: "
-                f"source={source!r}"
+                "Parameter `source` should be a Keras model, or the path of a `.keras` or `.weights.h5` file. "
+                f"Received: source={source!r}"
             )
         path = Path(source)
         if not path.is_file():
-            raise FileNotFoundError(f"Parameter `source` should be a file that exists. Received: source={str(source)!r}")
+            raise FileNotFoundError(
+                f"Parameter `source` should be a file that exists. Received: source={str(source)!r}"
+            )
         if path.suffix == ".keras":
             try:
                 with zipfile.ZipFile(path) as archive:

@@ -41,7 +41,8 @@ def test_the_rounds_are_those_that_it_says():
     for model, other in zip((source, target), by_hand, strict=True):
         assert all(equal(model, other, layer.name) for layer in model.layers)
     assert all(equal(source, target, name) for name in SHARED)
-    assert int(source.optimizer.iterations) == 8 and int(target.optimizer.iterations) == 4
+    assert int(source.optimizer.iterations) == 8
+    assert int(target.optimizer.iterations) == 4
     assert len(found.source) == len(found.target) == 2
     assert found.history["source_price_mae"][-1] == pytest.approx(
         source.evaluate(*SOURCE, verbose=0, return_dict=True)["price_mae"]

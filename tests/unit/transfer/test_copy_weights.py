@@ -146,7 +146,8 @@ def test_other_shapes_and_the_report_in_words():
         "Left in the target: 2 layers (a_logits, b_logits)."
     )
     many = transfer.CopyReport([f"layer_{index}" for index in range(12)], [], [], [])
-    assert str(many).startswith("Copied: 12 layers (layer_0, layer_1, ") and "layer_7, and 4 more)" in str(many)
+    assert str(many).startswith("Copied: 12 layers (layer_0, layer_1, ")
+    assert "layer_7, and 4 more)" in str(many)
     target = double()
     before = target.get_weights()
     with pytest.raises(ValueError, match=r"With strict=True, all layers should correspond. Received:\nCopied: 1 layer"):

@@ -8,11 +8,12 @@ import pytest
 import tensorflow as tf
 
 import keras_mtl as mtl
-from keras_mtl import MultiTaskModel, optimizers, tasks
+from keras_mtl import MultiTaskModel, balancers, optimizers, tasks
 from keras_mtl.transfer import FineTuning, Stage
 from tests.models import largest_difference, two_task_data
 
 X, Y = two_task_data(60)
+EQUAL = pytest.param("equal", marks=pytest.mark.slow)
 STAGES = [Stage(2), Stage(2, layers=2, learning_rate=0.01), Stage(1, "*", learning_rate=0.001)]
 
 
@@ -93,7 +94,27 @@ def test_each_stage_trains_what_it_says_from_its_first_step_on(balancer):
     assert watch.rates == pytest.approx([0.02] * 6 + [0.01] * 6 + [0.001] * 3)
 
 
-@pytest.mark.parametrize("balancer", ["equal", "upgrad"])
+FOLLOWING = [name for name, cls in balancers.classes().items() if not cls.keeps_gradients and cls.min_tasks < 3]
+VARIANTS = [
+    balancers.UPGrad(gradients="features"),
+    balancers.UPGrad(update_every=2),
+    balancers.PCGrad(update_every=2, gradients="features"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("balancer", [*FOLLOWING, *map(keras.saving.serialize_keras_object, VARIANTS)], ids=str)
+def test_every_balancer_that_keeps_no_gradients(balancer):
+    """In the first stage nothing that is shared is trained, so that there is no gradient to balance."""
+    model = compiled(balancer)
+    more = {"balancing_data": tf.data.Dataset.from_tensor_slices((X, Y)).batch(20)} if balancer == "auto_lambda" else {}
+    history, watch = fit(model, [Stage(1), Stage(1, layers=1), Stage(1, "*")], epochs=3, **more)
+    assert np.isfinite(history.history["loss"]).all()
+    assert not any(watch.moved("second", 0) + watch.moved("second", 3))
+    assert all(watch.moved("a", 0) + watch.moved("b", 0) + watch.moved("second", 6) + watch.moved("first", 6))
+
+
+@pytest.mark.parametrize("balancer", [EQUAL, "upgrad"])
 def test_replicas(balancer, two_replicas):
     with two_replicas.scope():
         model = compiled(balancer, cls=Counting)
@@ -110,7 +131,7 @@ def test_replicas(balancer, two_replicas):
 
 
 def test_a_stage_is_what_compiling_anew_with_the_same_state_gives():
-    """Without state, that is by plain SGD, the stages are fits of models that were compiled with those layers frozen."""
+    """Without state, that is by plain SGD, stages are fits of models that were compiled with those layers frozen."""
     staged = compiled(optimizer=keras.optimizers.SGD(0.05))
     fit(staged, [Stage(1), Stage(1, "second*")], epochs=2)
     by_hand = build()
@@ -151,7 +172,7 @@ def test_the_rule_for_batch_normalization(rule, frozen_moves, released_moves):
     assert all(watch.moved("second", 0))
 
 
-class Killed(RuntimeError):
+class KilledError(RuntimeError):
     pass
 
 
@@ -160,7 +181,7 @@ def kill_at(epoch, batch):
 
     def on_batch(step, logs):
         if seen == [epoch] and step == batch:
-            raise Killed
+            raise KilledError
 
     def on_epoch(number, logs):
         seen[:] = [number]
@@ -171,14 +192,16 @@ def kill_at(epoch, batch):
 SCHEDULE = keras.optimizers.schedules.ExponentialDecay(0.02, 3, 0.5)
 
 
-@pytest.mark.parametrize(("rate", "balancer"), [(0.01, "upgrad"), (SCHEDULE, "uncertainty")], ids=["number", "schedule"])
+@pytest.mark.parametrize(
+    ("rate", "balancer"), [(0.01, "upgrad"), (SCHEDULE, "uncertainty")], ids=["number", "schedule"]
+)
 def test_a_run_that_was_killed_in_the_middle_of_a_stage_goes_on_there(rate, balancer, tmp_path):
     stages = [Stage(1), Stage(3, "second*", learning_rate=rate), Stage(1, "*", learning_rate=0.001)]
     whole = compiled(balancer)
     _, expected = fit(whole, stages)
-    with pytest.raises(Killed):
-        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
-        fit(compiled(balancer), stages, callbacks=[backup, kill_at(2, 1)])
+    backup, killed = keras.callbacks.BackupAndRestore(tmp_path / "backup"), compiled(balancer)
+    with pytest.raises(KilledError):
+        fit(killed, stages, callbacks=[backup, kill_at(2, 1)])
     again = compiled(balancer)
     history, watch = fit(again, stages, callbacks=[keras.callbacks.BackupAndRestore(tmp_path / "backup")])
     assert history.history["stage"] == [2, 2, 3]
@@ -192,7 +215,7 @@ def test_schedules_count_the_steps_of_their_stage():
     assert watch.rates == pytest.approx([0.02] * 3 + [float(SCHEDULE(step)) for step in range(6)])
 
 
-@pytest.mark.parametrize("balancer", ["equal", "upgrad"])
+@pytest.mark.parametrize("balancer", [EQUAL, "upgrad"])
 def test_a_model_that_was_saved_in_the_middle_of_a_stage_goes_on(balancer, tmp_path):
     whole = compiled(balancer)
     fit(whole)
@@ -301,10 +324,10 @@ def test_what_is_refused_before_training():
         begin([Stage(1, layers=5)])
     with pytest.raises(ValueError, match="at most 2, which is how many the backbone has. Received: blocks=3"):
         begin([Stage(1, blocks=3)])
+    model = build()
+    mtl.transfer.freeze(model)
+    model.compile("adam")
     with pytest.raises(ValueError, match="Compile the model with its backbone trainable"):
-        model = build()
-        mtl.transfer.freeze(model)
-        model.compile("adam")
         begin(STAGES, model)
     with pytest.raises(ValueError, match="one with a schedule"):
         begin(STAGES, compiled(optimizer=keras.optimizers.Adam(SCHEDULE)))
