@@ -75,8 +75,8 @@ class Watch(keras.callbacks.Callback):
 def fit(model, stages=STAGES, epochs=5, callbacks=(), **kwargs):
     watch = Watch()
     given = [FineTuning(stages), *callbacks, watch]
-    options = {"batch_size": 20, "shuffle": False, "verbose": 0, **kwargs}
-    return model.fit(X, Y, epochs=epochs, callbacks=given, **options), watch
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(20)
+    return model.fit(data, epochs=epochs, callbacks=given, verbose=0, **kwargs), watch
 
 
 @pytest.mark.parametrize("balancer", ["equal", "upgrad", ["uncertainty", "pcgrad"]], ids=str)
