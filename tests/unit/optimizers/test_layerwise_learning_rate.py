@@ -182,6 +182,24 @@ def test_a_saved_model_goes_on_exactly(policy, tmp_path):
     assert int(loaded.optimizer.iterations) == 9
 
 
+@pytest.mark.slow
+def test_replicas_in_float16(two_replicas):
+    """Steps whose loss overflows are left out, by the wrapper outside; those after them are as on one device."""
+    models = []
+    for scope in (two_replicas.scope(), keras.name_scope("alone")):
+        with scope, policies("mixed_float16"):
+            model = three_task_model(policy="mixed_float16")
+            inner = keras.optimizers.AdamW(0.01, weight_decay=0.1, gradient_accumulation_steps=2)
+            model.compile(wrapped(inner, {"low": 0.1, "a": 0.0}))
+        assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+        y = {**Y, "c": (X[:, 1] - 2 * X[:, 0]).astype("float32")}
+        before = model.get_layer("a").get_weights()
+        model.fit(X, y, batch_size=20, epochs=2, shuffle=False, verbose=0)
+        models.append(model)
+        np.testing.assert_array_equal(model.get_layer("a").get_weights()[0], before[0])
+    assert largest_difference(*models) <= 1e-3
+
+
 def test_its_config():
     optimizer = wrapped(keras.optimizers.Adam(0.02), {"trunk": 0.5}, decay=0.9, name="mine")
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
@@ -189,17 +207,29 @@ def test_its_config():
     assert float(again.learning_rate) == pytest.approx(0.02)
 
 
-def test_replicas(two_replicas):
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        pytest.param({"gradient_accumulation_steps": 2, "global_clipnorm": 0.1}, marks=pytest.mark.slow),
+        pytest.param({"loss_scale_factor": 4.0, "clipnorm": 0.1}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_replicas(more, two_replicas):
     models = []
     for scope in (two_replicas.scope(), keras.name_scope("alone")):
         with scope:
             model = three_task_model()
-            inner = keras.optimizers.AdamW(0.01, weight_decay=0.1)
+            inner = keras.optimizers.AdamW(0.01, weight_decay=0.1, **more)
             model.compile(wrapped(inner, {"low": 0.1, "a": 0.0, "bias": 0.5}), balancer="upgrad")
         before = model.get_layer("a").get_weights()
         y = {**Y, "c": (X[:, 1] - 2 * X[:, 0]).astype("float32")}
         model.fit(X, y, batch_size=20, epochs=2, shuffle=False, verbose=0)
         models.append(model)
+        assert float(keras.ops.convert_to_numpy(inner.iterations)) == (
+            3 if "gradient_accumulation_steps" in more else 6
+        )
         np.testing.assert_array_equal(model.get_layer("a").get_weights()[0], before[0])
     assert largest_difference(*models) <= 1e-6
 
