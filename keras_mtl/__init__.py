@@ -9,12 +9,12 @@
 import importlib
 from types import ModuleType
 
-from keras_mtl import backbones, balancers, heads, losses, metrics, sharing, tasks
+from keras_mtl import backbones, balancers, heads, losses, metrics, optimizers, sharing, tasks
 from keras_mtl._version import __version__
 from keras_mtl.model import MultiTaskModel, build_model
 
 # Imported on first use: some of them need an extra.
-_ON_USE = ("callbacks", "data", "distribution", "evaluation", "export", "plots", "tuning")
+_ON_USE = ("callbacks", "data", "distribution", "evaluation", "export", "plots", "transfer", "tuning")
 
 __all__ = [
     "MultiTaskModel",
@@ -30,9 +30,11 @@ __all__ = [
     "heads",
     "losses",
     "metrics",
+    "optimizers",
     "plots",
     "sharing",
     "tasks",
+    "transfer",
     "tuning",
 ]
 

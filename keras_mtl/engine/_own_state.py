@@ -28,7 +28,9 @@ def build_optimizer(optimizer: keras.optimizers.Optimizer, variables: Sequence[A
         optimizer.build(variables)
         return
     slots = _SLOTS.setdefault(optimizer, defaultdict(list))
-    within = [optimizer, *filter(None, [getattr(optimizer, "inner_optimizer", None)])]
+    within = [optimizer]
+    while getattr(within[-1], "inner_optimizer", None) is not None:
+        within.append(within[-1].inner_optimizer)
     for each in within:
         each.add_variable_from_reference = _noting(each.add_variable_from_reference, slots)
     try:

@@ -25,7 +25,7 @@ class Partition:
         statistics: what is not trained in layers from which only one output can be reached, by task.
         tasks: for each shared variable, the tasks whose outputs can be reached from it.
         beyond: for each shared variable, whether its layer is also called in a part of one task alone.
-        shares: whether the tasks share any weight, be it trainable or frozen.
+        shared_layers: the layers with weights, trainable or frozen, from which two or more outputs can be reached.
         cut: where the shared part of the graph and those of one task meet.
     """
 
@@ -34,7 +34,7 @@ class Partition:
     statistics: dict[str, list[Any]]
     tasks: list[frozenset[str]]
     beyond: list[bool]
-    shares: bool
+    shared_layers: list[Any]
     cut: Cut
 
     @property
@@ -79,14 +79,14 @@ def partition(model: keras.Model, outputs: Mapping[str, Any]) -> Partition:
         statistics=statistics,
         tasks=tasks,
         beyond=[id(variable) in beyond for variable in shared],
-        shares=any(len(label) > 1 and getattr(operation, "weights", ()) for operation, label in reach.items()),
+        shared_layers=[one for one, label in reach.items() if len(label) > 1 and getattr(one, "weights", None)],
         cut=found,
     )
 
 
 def check_shared(parts: Partition, balancer: str) -> None:
     """Raises a `ValueError` if the tasks, being several, share no weight: there is no conflict for it to settle."""
-    if len(parts.specific) > 1 and not parts.shares:
+    if len(parts.specific) > 1 and not parts.shared_layers:
         raise ValueError(
             f"The balancer `{balancer}` settles a conflict over shared parameters, and no weight of the model leads to "
             f"two outputs. Received: tasks {sorted(parts.specific)}. Let the tasks share layers, or use "

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import keras
 import tensorflow as tf
 
 from keras_mtl.engine._finite import are_finite
@@ -20,8 +21,14 @@ _CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
 def innermost(optimizer: Any) -> Any:
-    """The optimizer that updates: one that scales losses for float16 holds it."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
+    """The optimizer that updates: one that scales losses for float16, or learning rates by layer, holds it."""
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    return optimizer
+
+
+def _scales_losses(optimizer: Any) -> bool:
+    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
 
 
 def updates_now(optimizer: Any) -> Any:
@@ -66,14 +73,14 @@ def apply(
         optimizer.apply(gradients, variables)
         return
     if kind.updates is None and not kind.clips:
-        optimizer.apply(gradients if inner is optimizer else _all_or_none(gradients), variables)
+        optimizer.apply(_all_or_none(gradients) if _scales_losses(optimizer) else gradients, variables)
         return
     pairs = [(g, variable) for g, variable in zip(gradients, variables, strict=True) if g is not None]
     variables = [variable for _, variable in pairs]
     scale = optimizer.scale_loss(1.0)
     found = [g / tf.cast(scale, g.dtype) for g in sum_over_replicas([tf.convert_to_tensor(g) for g, _ in pairs])]
     if kind.updates is not None:
-        finite = tf.constant(True) if inner is optimizer else are_finite(found)
+        finite = are_finite(found) if _scales_losses(optimizer) else tf.constant(True)
         sums = [accumulators[id(variable)] for variable in variables]
         found = [g + tf.convert_to_tensor(total) for g, total in zip(found, sums, strict=True)]
         for total, value in zip(sums, found, strict=True):

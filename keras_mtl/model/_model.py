@@ -27,6 +27,7 @@ from keras_mtl.model._faults import raise_on_fault
 from keras_mtl.model._fit import check_labels, check_train_on_batch, complete_weights, prepare_for_fit
 from keras_mtl.model._logs import logs_of
 from keras_mtl.model._random_state import load_random_states, save_random_states
+from keras_mtl.optimizers import bind_to_model
 
 
 @serializable
@@ -83,6 +84,7 @@ class MultiTaskModel(keras.Model):
         self.fault_counters: list[keras.metrics.Metric] = []
         self.on_nonfinite: str | None = None
         self._observers: list[Callable[[Any], None]] = []
+        self._saved_positions: Mapping[str, Any] = MappingProxyType({})
 
     def compile(  # noqa: A003
         self,
@@ -163,9 +165,13 @@ class MultiTaskModel(keras.Model):
             guarded = [] if on_nonfinite is None else names
             self.fault_counters.clear()
             self.fault_counters.extend(keras.metrics.Sum(name=f"{name}_skipped") for name in guarded)
-            engine.build_optimizer(self.optimizer, self.trainable_variables)
+            bind_to_model(self.optimizer, self)
+            positions = self._saved_positions.get("positions")
+            optimized = self.trainable_variables if positions is None else [self.weights[each] for each in positions]
+            engine.build_optimizer(self.optimizer, optimized)
         # Proxies, which Keras does not track: what is in them is tracked elsewhere.
         self._partition = MappingProxyType({"partition": parts})
+        self._optimized = MappingProxyType({"variables": optimized})
         self._metric_rows = MappingProxyType({"rows": rows})
         self.loss, self.on_nonfinite = losses, on_nonfinite
         self.task_losses = engine.TaskLosses(losses)
@@ -198,8 +204,16 @@ class MultiTaskModel(keras.Model):
         return [*super().losses, *found]
 
     @property
+    def optimized_variables(self) -> list[Any]:
+        """What was trainable when the model was compiled: what may be frozen and released while it is trained."""
+        return list(self._optimized["variables"]) if self.compiled else []
+
+    @property
     def partition(self) -> engine.Partition:
-        """Which trainable variables are shared, and which belong to one task: read off the graph, by `compile` last."""
+        """Which trainable variables are shared, and which belong to one task: read off the graph.
+
+        It is that of `compile`, or of `make_train_function(force=True)` since.
+        """
         return self._partition["partition"] if self.compiled else engine.partition(self, self.output)
 
     def fit(
@@ -270,7 +284,10 @@ class MultiTaskModel(keras.Model):
         return super().test_on_batch(x, y, *args, **kwargs)
 
     def make_train_function(self, force: bool = False) -> None:
-        """Makes what `fit` calls for one or several steps."""
+        """Makes what `fit` calls for one or several steps; by `force` anew, with what is trainable by now."""
+        if force:
+            with self.distribute_strategy.scope():
+                self._partition = MappingProxyType({"partition": engine.partition(self, self.output)})
         if force or self.train_function is None:
             if engine.needs_own_functions(self):
                 self.train_function = engine.make_train_function(self)
@@ -370,8 +387,19 @@ class MultiTaskModel(keras.Model):
         if not self.compiled:
             return None
         arguments = {"optimizer": self.optimizer, "balancer": list(self._balancers), **self._compile_arguments}
-        return keras.saving.serialize_keras_object(arguments)
+        config = keras.saving.serialize_keras_object(arguments)
+        optimized = [id(variable) for variable in self.optimized_variables]
+        if optimized != [id(variable) for variable in self.trainable_variables]:
+            position = {id(variable): index for index, variable in enumerate(self.weights)}
+            config["optimized_weights"] = [position[each] for each in optimized]
+        return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles the model with what `get_compile_config` returned."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        config = dict(config)
+        # What was frozen after `compile` has its place in the optimizer's state.
+        self._saved_positions = MappingProxyType({"positions": config.pop("optimized_weights", None)})
+        try:
+            self.compile(**keras.saving.deserialize_keras_object(config))
+        finally:
+            self._saved_positions = MappingProxyType({})

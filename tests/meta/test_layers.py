@@ -11,14 +11,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up. A part does not import another part of its own layer; a foundation may import another.
 LAYERS = [
-    {"_checks", "_registry", "_optional", "_files", "_graph", "_math", "_source", "_version"},
-    {"heads", "backbones", "balancers", "data", "metrics"},
+    {"_checks", "_registry", "_optional", "_files", "_graph", "_layers", "_math", "_source", "_version"},
+    {"heads", "backbones", "balancers", "data", "metrics", "optimizers"},
     {"losses"},
     {"tasks"},
     {"sharing"},
     {"engine"},
     {"model"},
-    {"callbacks", "distribution", "evaluation", "export"},
+    {"callbacks", "distribution", "evaluation", "export", "transfer"},
     {"tuning", "plots"},
     {"cli"},
 ]
