@@ -116,7 +116,7 @@ def transfer_from(plan: Plan, argument: tuple[str, Sequence[str]]) -> Iterator[t
     """Trains on one task, and from there on others, each from the same state."""
     source, targets = argument
     whole = plan.build_for(plan.get_tasks())
-    if not whole.partition.shares:
+    if not whole.partition.shared_layers:
         raise ValueError(
             "What is learnt on one task comes to another by shared weights, and no weight of the model that `build` "
             f"makes leads to two outputs. Received: tasks {[task.name for task in whole.tasks]}."
