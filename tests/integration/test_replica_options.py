@@ -179,7 +179,7 @@ def test_four_replicas_too(which):
         "-m",
         "slow or not slow",
         "-k",
-        which,
+        f"({which}) and not four",
     ]
     environment = {**os.environ, "TEST_REPLICAS": "4"}
     environment.pop("PYTEST_XDIST_WORKER", None)
