@@ -86,7 +86,6 @@ def test_it_is_taken_up_where_it_was_left(tmp_path, whole):
         ({"build": failing}, "build"),
         ({"train": held_out}, "data"),
     ],
-    ids=str,
 )
 def test_a_folder_of_other_settings_is_refused(change, key, tmp_path):
     arguments = {"build": build, "tasks": TASKS, "train": train, "validation": held_out, **SETTINGS}
@@ -154,7 +153,6 @@ def test_a_process_that_fails_leaves_what_was_done(tmp_path):
         ({"build": lambda subset: build(subset), "workers": 2}, "`build` should be a function that other processes"),
         ({"train": train(TASKS), "workers": 2}, "`train` should be a function.*a data set itself cannot be sent"),
     ],
-    ids=str,
 )
 def test_bad_input_before_any_training(change, message, tmp_path):
     arguments = {"build": _broken, "tasks": TASKS, "train": train, "validation": held_out, **SETTINGS}
