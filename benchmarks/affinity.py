@@ -156,11 +156,21 @@ def correlation(first: Any, second: Any) -> dict[str, float]:
     first, second = np.asarray(first), np.asarray(second)
     apart, above = ~np.eye(len(first), dtype=bool), np.triu_indices(len(first), 1)
     pairs = {"ordered": (first[apart], second[apart]), "pairs": ((first + first.T)[above], (second + second.T)[above])}
-    found = {kind: stats.spearmanr(*values) for kind, values in pairs.items()}
-    values = {kind: float(each.statistic) for kind, each in found.items()}
+    found = {kind: spearman(*values) for kind, values in pairs.items()}
     columns = [(first[apart[:, target], target], second[apart[:, target], target]) for target in range(len(first))]
-    values["by_target"] = float(np.mean([stats.spearmanr(*each).statistic for each in columns]))
-    return {**values, **{f"{kind}_p": float(each.pvalue) for kind, each in found.items()}}
+    return {
+        **{kind: value for kind, (value, _) in found.items()},
+        **{f"{kind}_p": chance for kind, (_, chance) in found.items()},
+        "by_target": float(np.mean([spearman(*each)[0] for each in columns])),
+    }
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """The correlation of ranks, and the probability of as large a one by chance: 0 and 1 if one has no order at all."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0, 1.0
+    found = stats.spearmanr(first, second)
+    return float(found.statistic), float(found.pvalue)
 
 
 def order(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

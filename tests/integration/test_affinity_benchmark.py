@@ -34,6 +34,7 @@ def test_correlations_leave_out_the_diagonal(benchmark):
     other_levels = first + 100 * rng.normal(size=5)  # of the targets, which are columns
     assert benchmark.correlation(first, other_levels)["by_target"] == pytest.approx(1)
     assert benchmark.correlation(first, other_levels)["ordered"] < 0.9
+    assert benchmark.spearman(np.zeros(5), first[0]) == (0.0, 1.0)
     runs = [{"joint": {"affinity": first + step}, "pairs": {"gains": second * (1 + step)}} for step in range(3)]
     found = benchmark.order(runs)
     assert [len(found[key]) for key in ("of a seed", "gains of two seeds")] == [3, 3]
