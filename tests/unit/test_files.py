@@ -153,9 +153,14 @@ class TestReplacing:
             return rename(self, target)
 
         monkeypatch.setattr(Path, "rename", fail_on_the_new_one)
-        with pytest.raises(OSError, match="no space left"), replacing(path, overwrite=True) as new:
-            new.mkdir()
-            (new / "a").write_text("new")
+
+        def exchange():
+            with replacing(path, overwrite=True) as new:
+                new.mkdir()
+                (new / "a").write_text("new")
+
+        with pytest.raises(OSError, match="no space left"):
+            exchange()
         assert tree(tmp_path) == {"old/a": "old"}
 
     def test_keeps_the_permissions_of_the_file(self, tmp_path):
