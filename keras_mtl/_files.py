@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -74,6 +75,24 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Path
         reason = f"`{path}` was not written, and what was there is left as it was: {error.strerror or error}"
         # With a number, Python makes it the subclass that goes with that, PermissionError say.
         raise OSError(*([] if error.errno is None else [error.errno]), reason) from error
+
+
+def check_room(path: Path, size: int) -> None:
+    """Finds out, before a file is written, whether there is room for it: the space is taken, and given back.
+
+    For a library that does not survive a full disk. Limits of a user and of a process count too.
+
+    Raises:
+        OSError: if there is not.
+    """
+    try:
+        with path.open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            elif shutil.disk_usage(path.parent).free < size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _begin(path: Path) -> tuple[Path, IO[str]]:

@@ -362,13 +362,13 @@ class MultiTaskModel(keras.Model):
         """
         if not self.progress.catching_up:
             save = super().save
-            write_whole(filepath, lambda path: save(path, overwrite, zipped, **kwargs), asks=not overwrite)
+            write_whole(self, filepath, lambda path: save(path, overwrite, zipped, **kwargs), asks=not overwrite)
 
     def save_weights(self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None) -> None:
         """Saves the weights: `keras.Model.save_weights`, as `save` does; several files (`max_shard_size`) as Keras."""
         if not self.progress.catching_up:
             save = super().save_weights
-            write_whole(filepath, lambda path: save(path, overwrite, max_shard_size), asks=not overwrite)
+            write_whole(self, filepath, lambda path: save(path, overwrite, max_shard_size), asks=not overwrite)
 
     def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Loads weights: `keras.Model.load_weights`, with an error that names a file that is cut short."""

@@ -31,9 +31,7 @@ def mixture(seed=3):
     kinds = [mtl.tasks.Classification("a", 4), mtl.tasks.Regression("b")]
     first = tf.data.Dataset.from_tensor_slices((x[:40], {"a": a[:40]}))
     second = tf.data.Dataset.from_tensor_slices((x[40:], {"b": b[40:]}))
-    return mtl.data.mix(
-        {"first": first, "second": second}, kinds, batch_size=8, at_end="once", shuffle=16, seed=seed
-    )
+    return mtl.data.mix({"first": first, "second": second}, kinds, batch_size=8, at_end="once", shuffle=16, seed=seed)
 
 
 def arrays():
@@ -144,6 +142,7 @@ def run(kind, folder):
         kill_at(moment, int(number))
         callbacks = [Killer(moment, int(number)), backup]
     history = model.fit(**data(), epochs=EPOCHS, verbose=0, callbacks=callbacks)
+    # None where the process was killed after the last epoch: there is nothing left to train.
     last = {f"log {name}": np.asarray(values[-1]) for name, values in history.history.items()}
     np.savez(folder / "result.npz", **everything(model), **last)
 

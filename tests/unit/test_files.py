@@ -1,5 +1,6 @@
 """Files and folders that are written whole or not at all."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keras_mtl import _files as files
-from keras_mtl._files import check_absent, replacing
+from keras_mtl._files import check_absent, check_room, replacing
 
 
 def tree(folder):
@@ -277,3 +278,17 @@ with files.replacing("old.txt", overwrite=True) as new:
         with pytest.raises(OSError, match=f"`{tmp_path / 'a' / 'b'}` was not written"):
             write_half(tmp_path / "a" / "b", RuntimeError)
         assert tree(tmp_path) == {"a": "a file"}
+
+
+class TestCheckRoom:
+    def test_where_there_is_room_nothing_is_left(self, tmp_path):
+        check_room(tmp_path / "new", 10_000)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("allocates", [True, False])
+    def test_where_there_is_none_it_says_so(self, tmp_path, allocates, monkeypatch):
+        if not allocates:
+            monkeypatch.delattr(os, "posix_fallocate")
+        with pytest.raises(OSError, match="No space left|too large"):
+            check_room(tmp_path / "new", 2**62)
+        assert list(tmp_path.iterdir()) == []
