@@ -68,17 +68,23 @@ class Track(keras.callbacks.Callback):
     def __init__(self, place: Place, backups: Sequence[keras.callbacks.BackupAndRestore]) -> None:
         super().__init__()
         self._place = place
-        self._backups = backups
+        self._folders = {Path(each.backup_dir): each for each in backups if "://" not in str(each.backup_dir)}
         self.unreadable: Path | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Forgets earlier trainings, and removes notes of Keras that are cut short, or without weights."""
+        """Forgets earlier trainings, and removes notes of Keras that are cut short, or without weights.
+
+        Of several workers, makes the folders that they share.
+        """
         self.model.progress.loaded = False
         # Private: Keras leaves there the epoch of an earlier `fit` that was restored, and would begin with it again.
         # tests/unit/model/test_resume.py would notice if it were called otherwise.
         self.model._initial_epoch = None
-        for backup in self._backups:
-            self._mend(Path(backup.backup_dir))
+        for folder in self._folders:
+            self._mend(folder)
+            if engine.has_workers(self.model):
+                # Keras looks whether it is there and then makes it, and fails where another worker was first.
+                folder.mkdir(parents=True, exist_ok=True)
 
     def _mend(self, folder: Path) -> None:
         notes = folder / _METADATA
@@ -117,7 +123,7 @@ class Track(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Of several workers, waits for all before they remove a folder that they share."""
         if engine.has_workers(self.model):
-            folders = [Path(backup.backup_dir) for backup in self._backups if backup.delete_checkpoint]
+            folders = [folder for folder, backup in self._folders.items() if backup.delete_checkpoint]
             if folders:
                 engine.wait_for_all(self.model)
             for folder in folders:

@@ -2,14 +2,16 @@
 
 python -m tests.integration._resuming KIND FOLDER
 
-KIND is a key of `KINDS`. The environment variable `KILL` is `{moment}:{number}`: the process ends by SIGKILL at that
-moment, when it has come the numbered time. The final weights and logs go to FOLDER/result.npz.
+KIND is a key of `KINDS`; with a `TF_CONFIG` this is one of several workers. The environment variable `KILL` is `{moment}:{number}`: the process ends by SIGKILL at that
+moment, when it has come the numbered time. The final weights and logs go to FOLDER/result.npz, of a worker to
+FOLDER/result{index}.npz.
 """
 
 import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -79,7 +81,9 @@ def kill_at(moment, number):
     def come():
         nonlocal count
         count += 1
-        if count == number:
+        if moment == "late":
+            time.sleep(1)
+        elif count == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def before(owner, name):
@@ -101,6 +105,8 @@ def kill_at(moment, number):
         before(json, "dumps")
     elif moment == "half":  # the notes of Keras are cut short
         dumps, json.dumps = json.dumps, dumped
+    elif moment == "late":  # time for another worker between the look for a folder and its making
+        before(os, "makedirs")
     elif moment == "step":
         before(mtl.MultiTaskModel, "get_metrics_result")
 
@@ -133,7 +139,10 @@ class Killer(keras.callbacks.Callback):
 def run(kind, folder):
     """Trains, from where it was."""
     balancer, data, save_freq, at_once = KINDS[kind]
-    model = build(balancer, at_once)
+    config = json.loads(os.environ.get("TF_CONFIG", "{}"))
+    strategy = mtl.distribution.strategy(timeout=60) if config else tf.distribute.get_strategy()
+    with strategy.scope():
+        model = build(balancer, at_once)
     backup = keras.callbacks.BackupAndRestore(folder / "backup", save_freq=save_freq)
     moment, _, number = os.environ.get("KILL", "").partition(":")
     callbacks = [backup]
@@ -144,7 +153,8 @@ def run(kind, folder):
     history = model.fit(**data(), epochs=EPOCHS, verbose=0, callbacks=callbacks)
     # None where the process was killed after the last epoch: there is nothing left to train.
     last = {f"log {name}": np.asarray(values[-1]) for name, values in history.history.items()}
-    np.savez(folder / "result.npz", **everything(model), **last)
+    worker = config["task"]["index"] if config else ""
+    np.savez(folder / f"result{worker}.npz", **everything(model), **last)
 
 
 if __name__ == "__main__":

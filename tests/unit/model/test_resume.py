@@ -104,8 +104,9 @@ def test_it_ends_where_one_without_an_interruption_does(kind, save_freq, tmp_pat
 
 
 @pytest.mark.parametrize("save_freq", some_slow([2, 5], [5]))
-@pytest.mark.parametrize("size, at_once", some_slow([(40, 2), (48, 2), (40, 1)], [(40, 2)]))
-def test_several_steps_at_once_and_saves_at_the_last_batch(size, at_once, save_freq, tmp_path):
+@pytest.mark.parametrize("case", some_slow([(40, 2), (48, 2), (40, 1)], [(40, 2)]))
+def test_several_steps_at_once_and_saves_at_the_last_batch(case, save_freq, tmp_path):
+    size, at_once = case
     arguments = {"save_freq": save_freq, "steps_per_execution": at_once}
     expected = train({"x": dataset(size)}, tmp_path / "undisturbed", **arguments)
     with pytest.raises(StoppedError):
