@@ -66,5 +66,5 @@ def _is_local(path: Any) -> bool:
 
 def _size(model: keras.Model) -> int:
     """How many bytes a file of the model has, at most."""
-    variables = [*model.variables, *(model.optimizer.variables if model.optimizer else [])]
+    variables = [*model.variables, *(model.optimizer.variables if model.compiled else [])]
     return _REST + sum(_EACH + math.prod(each.shape) * (8 if "64" in each.dtype else 4) for each in variables)

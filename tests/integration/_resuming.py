@@ -2,9 +2,9 @@
 
 python -m tests.integration._resuming KIND FOLDER
 
-KIND is a key of `KINDS`; with a `TF_CONFIG` this is one of several workers. The environment variable `KILL` is `{moment}:{number}`: the process ends by SIGKILL at that
-moment, when it has come the numbered time. The final weights and logs go to FOLDER/result.npz, of a worker to
-FOLDER/result{index}.npz.
+KIND is a key of `KINDS`; with a `TF_CONFIG` this is one of several workers. The environment variable `KILL` is
+`{moment}:{number}`: the process ends by SIGKILL at that moment, when it has come the numbered time. The final weights
+and logs go to FOLDER/result.npz, of a worker to FOLDER/result{index}.npz.
 """
 
 import json
