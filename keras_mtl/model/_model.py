@@ -240,7 +240,7 @@ class MultiTaskModel(keras.Model):
         """
         bound = inspect.signature(super().fit).bind(x, y, *args, **kwargs)
         prepare_for_fit(self, bound.arguments, balancing_data)
-        self._observers.clear()  # of a `fit` that was broken off
+        self.forget_observers()  # of a `fit` that was broken off
         with engine.as_value_error(self.tasks), own_function_back(self):
             return super().fit(*bound.args, **bound.kwargs)
 
@@ -307,6 +307,10 @@ class MultiTaskModel(keras.Model):
                 the replicas. It is to leave the model as it is.
         """
         self._observers.append(observer)
+
+    def forget_observers(self) -> None:
+        """Takes back what waits for the next batch."""
+        self._observers.clear()
 
     def make_look_ahead(self, learning_rate: float | None = None) -> Callable[[Any], tuple[Any, Any]]:
         """Makes a function from such a batch to the affinities between the tasks, which `TaskAffinity` averages.

@@ -145,6 +145,7 @@ class Resume(keras.callbacks.Callback):
         self._place = place
         self._track = track
         self._goes_on = goes_on
+        self._before = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Sets the epoch and the place in the data."""
@@ -163,9 +164,14 @@ class Resume(keras.callbacks.Callback):
             return
         _LOGGER.info("The training goes on after %d epochs and %d batches.", progress.epochs, progress.batches)
         progress.loaded, progress.catching_up = False, progress.batches > 0
-        before = self._place.go_to(progress)
-        if before or progress.batches:
-            model.train_function = CatchUp(model, before, progress.batches)
+        self._before = self._place.go_to(progress)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Has the first epoch begin at its place: by now, other callbacks have made the train function anew."""
+        model, batches = self.model, self.model.progress.batches
+        if self._before or model.progress.catching_up:
+            model.train_function = CatchUp(model, self._before, batches)
+        self._before = 0
 
 
 class CatchUp:
@@ -194,6 +200,7 @@ class CatchUp:
         if self._batches > 0:
             self._read(iterator, self._model.steps_per_execution)
             self._batches -= self._model.steps_per_execution
+            self._model.forget_observers()
             return self._model.get_metrics_result()
         self._model.progress.catching_up = False
         if self._model.train_function is self:

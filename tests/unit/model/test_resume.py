@@ -210,6 +210,24 @@ def test_checkpoints_of_batches_that_were_trained_before_are_left(tmp_path):
     assert (tmp_path / "1-5.weights.h5").exists()
 
 
+def test_callbacks_that_make_the_train_function_anew_or_observe_batches(tmp_path):
+    seen = []
+
+    class Renewing(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.make_train_function(force=True)
+
+        def on_train_batch_begin(self, batch, logs=None):
+            self.model.observe_next_batch(lambda data: seen.append(batch))
+
+    expected = train({"x": dataset()}, tmp_path / "undisturbed", Renewing(), save_freq=3, epochs=2)
+    with pytest.raises(StoppedError):
+        train({"x": dataset()}, tmp_path / "backup", Renewing(), StopAt(batch=5), save_freq=3)
+    seen.clear()
+    check_same(train({"x": dataset()}, tmp_path / "backup", Renewing(), save_freq=3, epochs=2), expected)
+    assert seen == [3, 4, 0, 1, 2, 3, 4]
+
+
 class Batches(keras.utils.PyDataset):
     def __init__(self):
         super().__init__()
