@@ -9,6 +9,15 @@ from keras_mtl.engine._label_checks import as_value_error, checked
 from keras_mtl.engine._observed import observed
 from keras_mtl.engine._own_state import build_optimizer
 from keras_mtl.engine._partition import Partition, check_features, check_shared, partition
+from keras_mtl.engine._position import (
+    ShuffledArrays,
+    can_shuffle,
+    endless,
+    number_of_batches,
+    pass_taken,
+    passes_ahead,
+    read_past,
+)
 from keras_mtl.engine._strings import strings_as_tensors
 from keras_mtl.engine._task_losses import TaskLosses
 from keras_mtl.engine._tensorflow import (
@@ -18,31 +27,41 @@ from keras_mtl.engine._tensorflow import (
     test_step,
     train_step,
 )
+from keras_mtl.engine._workers import has_workers, wait_for_all
 
 __all__ = [
     "LookAhead",
     "Partition",
+    "ShuffledArrays",
     "TaskLosses",
     "as_value_error",
     "build_metrics",
     "build_optimizer",
+    "can_shuffle",
     "check_agreement",
     "check_features",
     "check_shared",
     "checked",
     "checks_in_step",
     "complete_weights",
+    "endless",
+    "has_workers",
     "is_distributed",
     "losses_by_label",
     "make_test_function",
     "make_train_function",
     "needs_own_functions",
+    "number_of_batches",
     "observed",
     "partition",
+    "pass_taken",
+    "passes_ahead",
     "plain_total",
+    "read_past",
     "strings_as_tensors",
     "test_step",
     "train_step",
+    "wait_for_all",
     "with_class_weights",
     "with_second_stream",
 ]

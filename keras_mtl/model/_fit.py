@@ -10,6 +10,7 @@ from keras_mtl import engine
 from keras_mtl.balancers import BilevelBalancer
 from keras_mtl.model._epoch_end import EpochEnd
 from keras_mtl.model._faults import RaiseOnFault
+from keras_mtl.model._resume import Resume, Track, resume_callbacks
 
 
 def check_labels(model: Any, x: Any, y: Any, *, whole: bool = True) -> Any:
@@ -39,7 +40,8 @@ def prepare_for_fit(model: Any, arguments: dict[str, Any], balancing_data: Any) 
         arguments: the arguments of `keras.Model.fit` that were given, changed in place.
         balancing_data: the second stream, or None.
     """
-    x, y = engine.strings_as_tensors(arguments["x"]), arguments["y"]
+    source = arguments["x"]
+    x, y = engine.strings_as_tensors(source), arguments["y"]
     arguments["x"] = check_labels(model, x, y)
     if y is None and not isinstance(x, keras.utils.PyDataset):
         # What `fit` does with data sets whose order is their own; asked to shuffle, its default, it warns.
@@ -56,7 +58,7 @@ def prepare_for_fit(model: Any, arguments: dict[str, Any], balancing_data: Any) 
         arguments["validation_data"] = check_labels(model, validation, None)
     _add_weights(model, arguments)
     _add_second_stream(model, arguments, balancing_data)
-    _set_callback(model, arguments)
+    _set_callbacks(model, arguments, source)
 
 
 def _add_weights(model: Any, arguments: dict[str, Any]) -> None:
@@ -94,19 +96,21 @@ def _add_second_stream(model: Any, arguments: dict[str, Any], stream: Any) -> No
         )
 
 
-def _set_callback(model: Any, arguments: dict[str, Any]) -> None:
-    """Before the user's own, so that those that save the model save what it does."""
+def _set_callbacks(model: Any, arguments: dict[str, Any], source: Any) -> None:
+    """Before the user's own, so that those that save the model save what they do, and one after them."""
+    given: Any = arguments.get("callbacks") or []
+    old = isinstance(given, keras.callbacks.CallbackList)
+    # A list may have served an earlier `fit`, of another model too.
+    users = given.callbacks if old else given if isinstance(given, (list, tuple)) else [given]
+    users = [callback for callback in users if not isinstance(callback, (EpochEnd, RaiseOnFault, Resume, Track))]
+    track, resume = resume_callbacks(model, arguments, source, users)
     balancer = model.loss_balancer
     own: list[keras.callbacks.Callback] = [RaiseOnFault()] if model.on_nonfinite == "raise" else []
     if balancer.needs_epoch_end:
         own.append(EpochEnd(balancer, [task.name for task in model.tasks]))
-    given = arguments.get("callbacks") or []
-    if isinstance(given, keras.callbacks.CallbackList):
-        # It may have served an earlier `fit`, of another model too.
-        given.callbacks[:] = [
-            *own,
-            *(found for found in given.callbacks if not isinstance(found, (EpochEnd, RaiseOnFault))),
-        ]
+    all_of_them = [track, *own, *users, resume]
+    if old:
+        given.callbacks[:] = all_of_them
         given.set_model(model)
-    elif own:
-        arguments["callbacks"] = [*own, *(given if isinstance(given, (list, tuple)) else [given])]
+    else:
+        arguments["callbacks"] = all_of_them

@@ -26,7 +26,10 @@ from keras_mtl.model._arguments import (
 from keras_mtl.model._faults import raise_on_fault
 from keras_mtl.model._fit import check_labels, check_train_on_batch, complete_weights, prepare_for_fit
 from keras_mtl.model._logs import logs_of
+from keras_mtl.model._progress import Progress, load_progress, save_progress
 from keras_mtl.model._random_state import load_random_states, save_random_states
+from keras_mtl.model._resume import own_function_back
+from keras_mtl.model._saving import load_whole, write_whole
 from keras_mtl.optimizers import bind_to_model
 
 
@@ -85,6 +88,7 @@ class MultiTaskModel(keras.Model):
         self.on_nonfinite: str | None = None
         self._observers: list[Callable[[Any], None]] = []
         self._saved_positions: Mapping[str, Any] = MappingProxyType({})
+        self.progress = Progress()
 
     def compile(  # noqa: A003
         self,
@@ -236,8 +240,8 @@ class MultiTaskModel(keras.Model):
         """
         bound = inspect.signature(super().fit).bind(x, y, *args, **kwargs)
         prepare_for_fit(self, bound.arguments, balancing_data)
-        self._observers.clear()  # of a `fit` that was broken off
-        with engine.as_value_error(self.tasks):
+        self.forget_observers()  # of a `fit` that was broken off
+        with engine.as_value_error(self.tasks), own_function_back(self):
             return super().fit(*bound.args, **bound.kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -304,6 +308,10 @@ class MultiTaskModel(keras.Model):
         """
         self._observers.append(observer)
 
+    def forget_observers(self) -> None:
+        """Takes back what waits for the next batch."""
+        self._observers.clear()
+
     def make_look_ahead(self, learning_rate: float | None = None) -> Callable[[Any], tuple[Any, Any]]:
         """Makes a function from such a batch to the affinities between the tasks, which `TaskAffinity` averages.
 
@@ -351,14 +359,35 @@ class MultiTaskModel(keras.Model):
         """The logs so far: the metrics of tasks bear the names of these."""
         return logs_of(self.metrics, self.task_metrics)
 
+    def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any) -> None:
+        """Saves the model: `keras.Model.save`, to a file that is there whole or not at all.
+
+        While `fit` goes once more through batches that a restored model was trained on already, nothing is saved.
+        """
+        if not self.progress.catching_up:
+            save = super().save
+            write_whole(self, filepath, lambda path: save(path, overwrite, zipped, **kwargs), asks=not overwrite)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None) -> None:
+        """Saves the weights: `keras.Model.save_weights`, as `save` does; several files (`max_shard_size`) as Keras."""
+        if not self.progress.catching_up:
+            save = super().save_weights
+            write_whole(self, filepath, lambda path: save(path, overwrite, max_shard_size), asks=not overwrite)
+
+    def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Loads weights: `keras.Model.load_weights`, with an error that names a file that is cut short."""
+        load = super().load_weights
+        load_whole(filepath, lambda: load(filepath, *args, **kwargs))
+
     def save_own_variables(self, store: Any) -> None:
-        """Saves the states of the random generators too."""
+        """Saves the states of the random generators and the progress of the training too."""
         super().save_own_variables(store)
         save_random_states(self, store)
+        save_progress(self.progress, self.metrics, store)
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads what `save_own_variables` saved; a file of Keras has no random states, and leaves them as they are."""
-        super().load_own_variables(load_random_states(self, store))
+        """Loads what `save_own_variables` saved; one of Keras has weights, and leaves the rest as it is."""
+        super().load_own_variables(load_progress(self.progress, load_random_states(self, store)))
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         # Private: under a strategy Keras reads a batch here, by which it builds what `compile` has built. That batch

@@ -1,10 +1,15 @@
 """Files and folders that are written whole or not at all."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from keras_mtl._files import check_absent, replacing
+from keras_mtl import _files as files
+from keras_mtl._files import check_absent, check_room, replacing
 
 
 def tree(folder):
@@ -137,17 +142,153 @@ class TestReplacing:
             race()
         assert tree(tmp_path) == {"new.txt": "another's"}
 
-    def test_puts_the_old_one_back_if_the_move_fails(self, tmp_path, monkeypatch):
-        path = tmp_path / "old.txt"
-        path.write_text("old")
+    def test_puts_the_old_folder_back_if_the_move_fails(self, tmp_path, monkeypatch):
+        path = tmp_path / "old"
+        path.mkdir()
+        (path / "a").write_text("old")
         rename = Path.rename
 
         def fail_on_the_new_one(self, target):
-            if self.name == "old.txt" and self != path:
+            if self.name == "old" and self != path:
                 raise OSError("no space left")
             return rename(self, target)
 
         monkeypatch.setattr(Path, "rename", fail_on_the_new_one)
-        with pytest.raises(OSError, match="no space left"), replacing(path, overwrite=True) as new:
+
+        def exchange():
+            with replacing(path, overwrite=True) as new:
+                new.mkdir()
+                (new / "a").write_text("new")
+
+        with pytest.raises(OSError, match="no space left"):
+            exchange()
+        assert tree(tmp_path) == {"old/a": "old"}
+
+    def test_keeps_the_permissions_of_the_file(self, tmp_path):
+        path = tmp_path / "old.txt"
+        path.write_text("old")
+        path.chmod(0o604)
+        with replacing(path, overwrite=True) as new:
             new.write_text("new")
+        assert path.stat().st_mode & 0o777 == 0o604
+
+
+# Run by file, without the package: its imports take seconds.
+LOAD = f"""
+import importlib.util, os, resource, signal, sys
+spec = importlib.util.spec_from_file_location("files", {str(Path(files.__file__))!r})
+files = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(files)
+"""
+
+
+def python(code, *arguments, **kwargs):
+    command = [sys.executable, "-c", LOAD + code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **kwargs)
+
+
+KILLED = """
+with files.replacing(sys.argv[1], overwrite=True) as new:
+    new.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+class TestKilled:
+    def test_what_was_there_stays_and_the_next_call_clears_up(self, tmp_path):
+        path = tmp_path / "old.txt"
+        path.write_text("old")
+        for _ in range(2):
+            assert python(KILLED, path).returncode == -signal.SIGKILL
+            assert path.read_text() == "old"
+            assert len(list(tmp_path.iterdir())) == 2  # the second one cleared the first one's
+        with replacing(path, overwrite=True) as new:
+            new.write_text("new")
+        assert tree(tmp_path) == {"old.txt": "new"}
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_a_folder_that_was_half_exchanged_is_completed(self, tmp_path):
+        path = tmp_path / "model"
+        path.mkdir()
+        (path / "a").write_text("old")
+        code = """
+rename = type(files.Path()).rename
+def killed(self, target):
+    rename(self, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+type(files.Path()).rename = killed
+with files.replacing(sys.argv[1], overwrite=True) as new:
+    new.mkdir()
+    (new / "a").write_text("new")
+"""
+        assert python(code, path).returncode == -signal.SIGKILL
+        assert not path.exists()
+        with pytest.raises(FileExistsError), replacing(path, overwrite=False):
+            pytest.fail("the block ran")
+        assert tree(tmp_path) == {"model/a": "new"}
+
+    def test_the_folders_of_living_processes_and_of_other_paths_are_left(self, tmp_path):
+        code = "with files.replacing(sys.argv[1], overwrite=True) as new:\n    new.write_text('its'); print(); input()"
+        command = [sys.executable, "-c", f"{LOAD}\n{code}", str(tmp_path / "x")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as living:
+            living.stdout.readline()
+            assert python(KILLED, tmp_path / "x.y").returncode == -signal.SIGKILL
+            with replacing(tmp_path / "x", overwrite=True) as new:
+                new.write_text("mine")
+            assert (tmp_path / "x").read_text() == "mine"
+            assert len(list(tmp_path.iterdir())) == 3
+            living.communicate("\n")
+            assert living.returncode == 0
+        assert (tmp_path / "x").read_text() == "its"
+        assert len(list(tmp_path.iterdir())) == 2
+
+
+class TestFailures:
+    def test_a_full_disk_is_told_and_loses_nothing(self, tmp_path):
+        path = tmp_path / "old.txt"
+        path.write_text("old")
+        code = """
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+with files.replacing(sys.argv[1], overwrite=True) as new:
+    new.write_text("x" * 2000)
+"""
+        said = python(code, path).stderr
+        assert f"`{path}` was not written, and what was there is left as it was: File too large" in said
         assert tree(tmp_path) == {"old.txt": "old"}
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_a_folder_that_may_not_be_written_in_is_told(self, tmp_path):
+        (tmp_path / "old.txt").write_text("old")
+        tmp_path.chmod(0o555)
+        code = """
+if os.getuid() == 0:
+    os.setuid(65534)
+with files.replacing("old.txt", overwrite=True) as new:
+    new.write_text("new")
+"""
+        # Whoever runs this may write everywhere, or not look into the folders above: so the folder is entered first.
+        said = python(code, cwd=tmp_path).stderr
+        tmp_path.chmod(0o755)
+        assert "PermissionError: [Errno 13] `old.txt` was not written" in said
+        assert tree(tmp_path) == {"old.txt": "old"}
+
+    def test_a_file_in_the_place_of_a_folder_is_told(self, tmp_path):
+        (tmp_path / "a").write_text("a file")
+        with pytest.raises(OSError, match=f"`{tmp_path / 'a' / 'b'}` was not written"):
+            write_half(tmp_path / "a" / "b", RuntimeError)
+        assert tree(tmp_path) == {"a": "a file"}
+
+
+class TestCheckRoom:
+    def test_where_there_is_room_nothing_is_left(self, tmp_path):
+        check_room(tmp_path / "new", 10_000)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("allocates", [True, False])
+    def test_where_there_is_none_it_says_so(self, tmp_path, allocates, monkeypatch):
+        if not allocates:
+            monkeypatch.delattr(os, "posix_fallocate")
+        with pytest.raises(OSError, match="No space left|too large"):
+            check_room(tmp_path / "new", 2**62)
+        assert list(tmp_path.iterdir()) == []

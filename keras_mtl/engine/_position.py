@@ -1,0 +1,99 @@
+"""Where in its data a training is: what was read before is read past, arrays have an order for each epoch."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+# By data set: how many passes `fit` has taken through it in this process.
+_TAKEN: weakref.WeakKeyDictionary[tf.data.Dataset, int] = weakref.WeakKeyDictionary()
+
+
+def pass_taken(source: Any) -> None:
+    """Notes that `fit` has gone through a data set once more."""
+    if isinstance(source, tf.data.Dataset):
+        _TAKEN[source] = _TAKEN.get(source, 0) + 1
+
+
+def passes_ahead(source: Any, epochs: int) -> int:
+    """How many passes a data set is behind one that was read `epochs` times; below 0 if it is before it."""
+    return epochs - (_TAKEN.get(source, 0) if isinstance(source, tf.data.Dataset) else 0)
+
+
+def number_of_batches(x: Any) -> int | None:
+    """The batches of a pass through a `tf.data.Dataset`: None if that is not known, or without end, or `x` is none."""
+    size = int(x.cardinality()) if isinstance(x, tf.data.Dataset) else -1
+    return size if size >= 0 else None
+
+
+def read_past(x: tf.data.Dataset, passes: int) -> None:
+    """Reads a data set as `fit` reads it on one device, several times, and throws it away.
+
+    Where the number of batches is known, Keras makes two iterators an epoch, and throws one of them away unread; a
+    `shuffle` that reshuffles draws its next order for each of them. tests/unit/engine/test_position.py would notice if
+    that were otherwise.
+    """
+    for _ in range(passes):
+        for _ in x:
+            pass
+        if number_of_batches(x) is not None:
+            iter(x)
+
+
+def endless(x: tf.data.Dataset) -> tf.data.Dataset:
+    """Pass after pass through a data set, in one stream."""
+    return x.repeat()
+
+
+class ShuffledArrays:
+    """Batches of arrays, in an order that is a function of a seed and the number of the epoch alone.
+
+    Args:
+        arrays: a structure of arrays or tensors with the same first dimension.
+        batch_size: examples in a batch.
+    """
+
+    def __init__(self, arrays: Any, batch_size: int) -> None:
+        # As Keras does: arrays of floating-point numbers in the precision of the models.
+        self._arrays = keras.tree.map_structure(_as_tensor, keras.tree.lists_to_tuples(arrays))
+        self._number = int(keras.tree.flatten(self._arrays)[0].shape[0])
+        self._batch_size = batch_size
+        with tf.device("CPU"), tf.init_scope():
+            self._seed = tf.Variable([0, 0], trainable=False, dtype="int64")
+
+    def begin(self, seed: int, epoch: int) -> None:
+        """Sets the order of the next pass."""
+        self._seed.assign([seed, epoch])
+
+    def dataset(self) -> tf.data.Dataset:
+        """The batches of a pass."""
+
+        def batches(_: Any) -> tf.data.Dataset:
+            order = tf.random.experimental.stateless_shuffle(tf.range(self._number, dtype="int64"), seed=self._seed)
+            return tf.data.Dataset.from_tensor_slices(order).batch(self._batch_size)
+
+        def rows(indices: Any) -> Any:
+            return keras.tree.map_structure(lambda array: tf.gather(array, indices), self._arrays)
+
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+        size = math.ceil(self._number / self._batch_size)
+        stream = tf.data.Dataset.from_tensors(0).flat_map(batches).map(rows, tf.data.AUTOTUNE)
+        stream = stream.apply(tf.data.experimental.assert_cardinality(size)).with_options(options)
+        return stream.prefetch(tf.data.AUTOTUNE)
+
+
+def can_shuffle(arrays: Any) -> bool:
+    """Whether all of a structure are NumPy arrays or tensors of examples."""
+    return all(isinstance(array, np.ndarray) or tf.is_tensor(array) for array in keras.tree.flatten(arrays))
+
+
+def _as_tensor(array: Any) -> Any:
+    if isinstance(array, np.ndarray) and array.dtype.kind == "f":
+        return tf.convert_to_tensor(array.astype(keras.backend.floatx()))
+    return tf.convert_to_tensor(array)

@@ -1,0 +1,122 @@
+"""Where in the data of `fit` a training that goes on has to begin."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from keras_mtl import engine
+from keras_mtl.model._progress import Progress
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Place:
+    """The data of a training, and how to come to the place that it has reached.
+
+    Args:
+        model: a compiled model.
+        arguments: the arguments of `keras.Model.fit`, changed in place.
+        source: the data as they were given.
+        kept: whether the training may be gone on with later, or goes on with an earlier one.
+    """
+
+    def __init__(self, model: Any, arguments: dict[str, Any], source: Any, *, kept: bool) -> None:
+        self._source = source
+        self._shuffled: engine.ShuffledArrays | None = None
+        # Of one stream for all epochs, how many batches an epoch takes from it; None: the data are read anew in each.
+        self._per_epoch: int | None = None
+        self._lost: str | None = None
+        if arguments["y"] is not None:
+            self._set_arrays(arguments, kept=kept)
+        elif isinstance(arguments["x"], keras.utils.PyDataset):
+            if arguments.get("shuffle", True):
+                self._lost = "Keras draws the order of a PyDataset. Pass shuffle=False, and let it have an order itself"
+        else:
+            self._set_stream(model, arguments, kept=kept)
+        self._x = arguments["x"]
+
+    def begin_epoch(self, progress: Progress, epoch: int) -> None:
+        """Is told that an epoch begins."""
+        if self._shuffled is not None:
+            if progress.seed is None:
+                progress.seed = random.randrange(2**31)
+            self._shuffled.begin(progress.seed, epoch)
+
+    def end_epoch(self) -> None:
+        """Is told that an epoch has ended."""
+        if self._per_epoch is None:
+            engine.pass_taken(self._source)
+
+    def go_to(self, progress: Progress) -> int:
+        """Goes to the beginning of the epoch that comes next, and returns how many batches are to be read for that."""
+        epochs = progress.epochs
+        if self._lost is not None:
+            self._warn(epochs, self._lost)
+        elif self._per_epoch is not None:
+            return epochs * self._per_epoch
+        elif hasattr(self._x, "cardinality") and self._shuffled is None:
+            passes = engine.passes_ahead(self._source, epochs)
+            if passes < 0:
+                self._warn(epochs, "This data set was read more often than that. Make it anew")
+            elif passes:
+                _LOGGER.info("The data are read past the %d epochs that are trained already.", epochs)
+            engine.read_past(self._x, passes)
+        return 0
+
+    @staticmethod
+    def _warn(epochs: int, why: str) -> None:
+        warnings.warn(
+            f"The training goes on after {epochs} epochs, with examples in another order than that of a training "
+            f"without an interruption. {why}.",
+            stacklevel=2,
+        )
+
+    def _set_arrays(self, arguments: dict[str, Any], *, kept: bool) -> None:
+        if arguments.get("steps_per_epoch"):
+            self._lost = "With steps_per_epoch, that is kept for a `tf.data.Dataset` only"
+            return
+        if not arguments.get("shuffle", True):
+            return
+        weights = arguments.get("sample_weight")
+        arrays = (arguments["x"], arguments["y"], *([] if weights is None else [weights]))
+        if arguments.get("shuffle", True) is not True or arguments.get("validation_split"):
+            self._lost = "Keras draws the order. Pass shuffle=True, and `validation_data` in place of validation_split"
+        elif not engine.can_shuffle(arrays):
+            self._lost = "Keras draws the order of what is neither NumPy array nor tensor"
+        elif kept:
+            batch_size = arguments.pop("batch_size", None) or 32
+            self._shuffled = engine.ShuffledArrays(arrays, batch_size)
+            if isinstance(arguments.get("validation_data"), tuple):
+                arguments["validation_batch_size"] = arguments.get("validation_batch_size") or batch_size
+            arguments.pop("sample_weight", None)
+            arguments.update(x=self._shuffled.dataset(), y=None, shuffle=False)
+
+    def _set_stream(self, model: Any, arguments: dict[str, Any], *, kept: bool) -> None:
+        x, steps, at_once = arguments["x"], arguments.get("steps_per_epoch"), model.steps_per_execution
+        size = engine.number_of_batches(x)
+        if not isinstance(x, Iterator) and not hasattr(x, "cardinality"):
+            self._lost = f"A {type(x).__name__} is read by its own rules"
+        elif steps and size is None:
+            self._per_epoch = math.ceil(steps / at_once) * at_once
+        elif steps and (size % steps or steps % at_once):
+            self._lost = "The data set should have a multiple of `steps_per_epoch` batches, or no end: `repeat()` it"
+        elif steps or (engine.is_distributed(model) and size is not None and size % at_once == 0):
+            # In one stream: over several replicas Keras reads ahead in iterators that it then throws away, so that a
+            # data set which is shuffled anew in each pass has an order that nobody knows.
+            self._per_epoch = steps or size
+            if kept:
+                arguments.update(x=engine.endless(x), steps_per_epoch=self._per_epoch)
+        elif isinstance(x, Iterator):
+            self._lost = "A generator without `steps_per_epoch` has one epoch"
+        elif engine.is_distributed(model):
+            self._lost = (
+                "Over several replicas the data set should have a known number of batches, a multiple of "
+                "`steps_per_execution`"
+            )

@@ -1,0 +1,213 @@
+"""A training that was interrupted goes on where it was, by the callbacks of Keras that save the model."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_mtl import engine
+from keras_mtl.model._place import Place
+from keras_mtl.model._progress import metric_variables
+
+_LOGGER = logging.getLogger(__name__)
+# Names that `keras.callbacks.BackupAndRestore` gives; tests/unit/model/test_resume.py would notice others.
+_WEIGHTS, _METADATA = "latest.weights.h5", "training_metadata.json"
+
+
+def resume_callbacks(
+    model: Any, arguments: dict[str, Any], source: Any, given: Sequence[keras.callbacks.Callback]
+) -> tuple[Track, Resume]:
+    """The callback that is to be the first of all, and the one that is to be the last.
+
+    Args:
+        model: a compiled model.
+        arguments: the arguments of `keras.Model.fit`, changed in place.
+        source: the data as they were given.
+        given: the user's callbacks.
+    """
+    progress = model.progress
+    goes_on = progress.loaded and arguments.get("initial_epoch") == progress.epochs
+    saving = (keras.callbacks.BackupAndRestore, keras.callbacks.ModelCheckpoint)
+    kept = goes_on or any(isinstance(callback, saving) for callback in given)
+    if not goes_on:
+        progress.epochs, progress.batches, progress.seed, progress.metrics = 0, 0, None, []
+    place = Place(model, arguments, source, kept=kept)
+    track = Track(place, [callback for callback in given if isinstance(callback, keras.callbacks.BackupAndRestore)])
+    return track, Resume(place, track, goes_on=goes_on)
+
+
+@contextlib.contextmanager
+def own_function_back(model: Any) -> Iterator[None]:
+    """Takes away, in the end, what `Resume` has put in the place of the model's train function."""
+    try:
+        yield
+    finally:
+        if isinstance(model.train_function, CatchUp):
+            model.train_function = model.train_function.function
+        model.progress.loaded = model.progress.catching_up = False
+
+
+class Track(keras.callbacks.Callback):
+    """The first callback: keeps the model's progress, before others save it, and mends what Keras left half-written.
+
+    Args:
+        place: the place in the data.
+        backups: the user's callbacks that restore.
+    """
+
+    # Else Keras would wait for each step, for the sake of a number. Whoever saves within an epoch makes it wait anyway.
+    async_safe = True
+
+    def __init__(self, place: Place, backups: Sequence[keras.callbacks.BackupAndRestore]) -> None:
+        super().__init__()
+        self._place = place
+        self._folders = {Path(each.backup_dir): each for each in backups if "://" not in str(each.backup_dir)}
+        self.unreadable: Path | None = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Forgets earlier trainings, and removes notes of Keras that are cut short, or without weights.
+
+        Of several workers, makes the folders that they share.
+        """
+        self.model.progress.loaded = False
+        # Private: Keras leaves there the epoch of an earlier `fit` that was restored, and would begin with it again.
+        # tests/unit/model/test_resume.py would notice if it were called otherwise.
+        self.model._initial_epoch = None
+        for folder in self._folders:
+            self._mend(folder)
+            if engine.has_workers(self.model):
+                # Keras looks whether it is there and then makes it, and fails where another worker was first.
+                folder.mkdir(parents=True, exist_ok=True)
+
+    def _mend(self, folder: Path) -> None:
+        notes = folder / _METADATA
+        if not notes.is_file():
+            return
+        try:
+            json.loads(notes.read_text(encoding="utf-8"))["epoch"]
+        except (ValueError, KeyError, TypeError):
+            self.unreadable = notes
+        if self.unreadable or not (folder / _WEIGHTS).is_file():
+            _LOGGER.info("`%s` is cut short, or without weights, and is removed.", notes)
+            notes.unlink(missing_ok=True)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the epoch, or puts back what the metrics were within it: Keras has just set them to 0."""
+        progress = self.model.progress
+        if progress.catching_up:
+            for variable, value in zip(metric_variables(self.model.metrics), progress.metrics, strict=True):
+                variable.assign(value)
+        else:
+            progress.epochs, progress.batches = epoch, 0
+        self._place.begin_epoch(progress, epoch)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the batch: of several steps at once, the last."""
+        progress = self.model.progress
+        if not progress.catching_up:
+            progress.batches = batch + 1
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes that the epoch is complete."""
+        progress = self.model.progress
+        progress.epochs, progress.batches, progress.catching_up, progress.metrics = epoch + 1, 0, False, []
+        self._place.end_epoch()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Of several workers, waits for all before they remove a folder that they share."""
+        if engine.has_workers(self.model):
+            folders = [folder for folder, backup in self._folders.items() if backup.delete_checkpoint]
+            if folders:
+                engine.wait_for_all(self.model)
+            for folder in folders:
+                # Each removes what it finds, and what another has removed already is no failure.
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+class Resume(keras.callbacks.Callback):
+    """The last callback: sees whether the model was restored, and has the training go on from there.
+
+    Args:
+        place: the place in the data.
+        track: the first callback.
+        goes_on: whether a loaded model is to go on with the epoch that it had reached.
+    """
+
+    def __init__(self, place: Place, track: Track, *, goes_on: bool) -> None:
+        super().__init__()
+        self._place = place
+        self._track = track
+        self._goes_on = goes_on
+        self._before = 0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Sets the epoch and the place in the data."""
+        model, progress = self.model, self.model.progress
+        if progress.loaded:
+            # Private, as `BackupAndRestore` does it. What it read it from is written after the weights, and may be of
+            # the epoch before.
+            model._initial_epoch = progress.epochs
+        elif self._track.unreadable is not None and (self._track.unreadable.parent / _WEIGHTS).is_file():
+            raise ValueError(
+                f"The backup in `{self._track.unreadable.parent}` does not say which epoch it is of: its "
+                f"`{_METADATA}` was cut short, and its weights were written without a progress, by plain Keras say. "
+                "Remove the folder to begin anew, or load the weights from it and pass `initial_epoch`."
+            )
+        elif not self._goes_on:
+            return
+        _LOGGER.info("The training goes on after %d epochs and %d batches.", progress.epochs, progress.batches)
+        progress.loaded, progress.catching_up = False, progress.batches > 0
+        self._before = self._place.go_to(progress)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Has the first epoch begin at its place: by now, other callbacks have made the train function anew."""
+        model, batches = self.model, self.model.progress.batches
+        if self._before or model.progress.catching_up:
+            model.train_function = CatchUp(model, self._before, batches)
+        self._before = 0
+
+
+class CatchUp:
+    """In place of a model's train function: reads the batches that were trained before, and trains on the rest.
+
+    Keras counts its steps as ever, so that an epoch which goes on ends where it would have ended.
+
+    Args:
+        model: the model.
+        before: batches of earlier epochs in the same stream.
+        batches: batches of this epoch.
+    """
+
+    def __init__(self, model: Any, before: int, batches: int) -> None:
+        self.function = model.train_function
+        self._model = model
+        self._before = before
+        self._batches = batches
+
+    def __call__(self, iterator: Any) -> Any:
+        """What Keras calls for one step, or several."""
+        if self._before:
+            _LOGGER.info("The data are read past %d batches that are trained already.", self._before)
+        self._read(iterator, self._before)
+        self._before = 0
+        if self._batches > 0:
+            self._read(iterator, self._model.steps_per_execution)
+            self._batches -= self._model.steps_per_execution
+            self._model.forget_observers()
+            return self._model.get_metrics_result()
+        self._model.progress.catching_up = False
+        if self._model.train_function is self:
+            self._model.train_function = self.function
+        return self.function(iterator)
+
+    @staticmethod
+    def _read(iterator: Any, number: int) -> None:
+        for _ in range(number):
+            next(iterator, None)
