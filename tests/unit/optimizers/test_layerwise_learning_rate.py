@@ -36,10 +36,10 @@ def moves(model, before):
     return {v.path: a.astype("float64") - b for v, (a, b) in zip(model.weights, pairs, strict=True)}
 
 
-OTHERS = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("nadam", "muon")]
+OTHERS = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("rmsprop", "adagrad", "nadam", "muon")]
 
 
-@pytest.mark.parametrize("kind", [*list(KINDS)[:5], *OTHERS])
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw", *OTHERS])
 def test_with_multipliers_of_1_it_is_the_inner_optimizer_to_the_bit(kind):
     assert largest_difference(trained(KINDS[kind]()), trained(wrapped(KINDS[kind](), {"*": 1.0}))) == 0
 
@@ -58,17 +58,17 @@ MORE = [
     {"gradient_accumulation_steps": 2},
     {"loss_scale_factor": 3.0},
 ]
-SLOW = [pytest.param(more, marks=pytest.mark.slow) for more in MORE[1:3]]
+SLOW = [pytest.param(more, marks=pytest.mark.slow) for more in (MORE[1], MORE[2], MORE[5])]
 
 
-@pytest.mark.parametrize("more", [MORE[0], *SLOW, *MORE[3:]], ids=lambda more: next(iter(more)))
+@pytest.mark.parametrize("more", [MORE[0], *SLOW, *MORE[3:5]], ids=lambda more: next(iter(more)))
 def test_what_the_inner_optimizer_does_beside_is_done(more, by_adamw):
     plain, around = trained(KINDS["adamw"](**more)), trained(wrapped(KINDS["adamw"](**more), {"*": 1.0}))
     assert largest_difference(plain, around) == 0
     assert largest_difference(plain, by_adamw) > 0
 
 
-@pytest.mark.parametrize("kind", [*list(KINDS)[:5], OTHERS[0]])
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw", *OTHERS[:3]])
 def test_the_first_step_of_a_layer_is_that_fraction_of_the_plain_one(kind):
     """Decay of the weights included: the initial weights are not zero."""
     before = two_task_model().get_weights()
@@ -102,21 +102,21 @@ def test_the_moments_are_those_of_the_plain_gradient():
 
 def test_weights_excluded_from_decay_stay_so():
     inner = KINDS["adamw"]()
-    inner.exclude_from_weight_decay(var_names=["kernel"])
-    excluded = trained(wrapped(inner, {"*": 0.5}), epochs=1)
-    assert largest_difference(excluded, trained(wrapped(KINDS["adamw"](), {"*": 0.5}), epochs=1)) > 0
-    inner = KINDS["adamw"]()
     inner.exclude_from_weight_decay(var_names=["kernel", "bias"])
     none = trained(wrapped(inner, {"*": 0.5}), epochs=1)
-    assert largest_difference(none, trained(wrapped(KINDS["adam"](), {"*": 0.5}), epochs=1)) <= 1e-7
+    assert largest_difference(none, trained(keras.optimizers.Adam(0.005), epochs=1)) <= 1e-7
 
 
+@pytest.mark.slow
 def test_all_by_a_half_is_half_the_learning_rate():
     halved = trained(keras.optimizers.AdamW(0.005, weight_decay=0.1))
     assert largest_difference(halved, trained(wrapped(KINDS["adamw"](), {"*": 0.5}))) <= 1e-7
 
 
-@pytest.mark.parametrize("balancer", ["uncertainty", "upgrad", ["uncertainty", "pcgrad"]], ids=str)
+PAIR = pytest.param(["uncertainty", "pcgrad"], marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("balancer", ["upgrad", PAIR], ids=str)
 def test_with_a_balancer(balancer):
     before = two_task_model().get_weights()
     model = trained(wrapped("adam", {"trunk": 0.0, "trunk_2": 0.1}), balancer)
@@ -168,7 +168,7 @@ def test_schedules_and_callbacks_set_the_learning_rate():
     assert float(model.optimizer.learning_rate) == 0.5
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("policy", ["float32", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def test_a_saved_model_goes_on_exactly(policy, tmp_path):
     with policies(policy):
         model = two_task_model()
