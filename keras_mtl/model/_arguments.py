@@ -9,6 +9,7 @@ import keras
 
 from keras_mtl import engine
 from keras_mtl._checks import check_one_of, check_same_names
+from keras_mtl._layers import layers_by_path
 from keras_mtl.balancers import Balancer, BilevelBalancer
 from keras_mtl.tasks import Task
 
@@ -46,6 +47,27 @@ def check_strategy(model: Any, arguments: Mapping[str, Any]) -> None:
             "XLA does not compile a step of several replicas, whose variables are on several devices. Received: "
             "jit_compile=True, for a model that was made under a strategy. Leave it out, or train on one device; to "
             "load such a model under a strategy, pass compile=False and compile it again."
+        )
+
+
+def check_replicas(model: Any, balancers: Sequence[Balancer], on_nonfinite: str | None) -> None:
+    """Raises a `ValueError` if a step over several replicas would wait for itself.
+
+    Batch normalization that is synchronized exchanges statistics in its backward pass. With gradients by task there are
+    several such passes, whose exchanges the replicas do not begin in the same order.
+    """
+    by_task = on_nonfinite is not None or any(getattr(part, "gradients", None) is not None for part in balancers)
+    if not by_task or not engine.is_distributed(model):
+        return
+    layers = [
+        path
+        for path, layer in layers_by_path(model).items()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.synchronized and layer.trainable
+    ]
+    if layers:
+        raise ValueError(
+            "Gradients by task do not go with synchronized batch normalization over several replicas. Received: the "
+            f"layers {layers}. Freeze them, pass synchronized=False, or use a balancer of losses and on_nonfinite=None."
         )
 
 

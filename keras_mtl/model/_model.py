@@ -18,6 +18,7 @@ from keras_mtl.model._arguments import (
     check_call,
     check_on_nonfinite,
     check_outputs,
+    check_replicas,
     check_sharing,
     check_strategy,
     losses_by_task,
@@ -119,8 +120,9 @@ class MultiTaskModel(keras.Model):
                 in `keras.Model.compile`.
 
         Raises:
-            ValueError: if the balancer is unknown, a key is no task's, `loss_weights` are given, `jit_compile=True`
-                under a strategy of several replicas, or `on_nonfinite` is unknown or given with a bilevel balancer.
+            ValueError: if the balancer is unknown, a key is no task's, `loss_weights` are given, `on_nonfinite` is
+                unknown or given with a bilevel balancer, or, under a strategy of several replicas, `jit_compile=True`
+                or synchronized batch normalization with gradients by task.
 
         Example:
 
@@ -151,6 +153,7 @@ class MultiTaskModel(keras.Model):
                     f"{self.tasks[0].name!r}: it costs time and brings nothing. Use balancer='equal'.",
                     stacklevel=2,
                 )
+        check_replicas(self, found, on_nonfinite)
         # All state is made here, under the strategy of the model's own, and not at the first `fit`, so that a model can
         # be saved and loaded before it.
         with self.distribute_strategy.scope():

@@ -163,6 +163,26 @@ def test_xla_over_several_replicas_is_refused(two_replicas):
             model.compile("sgd", jit_compile=True)
 
 
+def normalized_model():
+    inputs = keras.Input((6,))
+    x = keras.layers.BatchNormalization(synchronized=True, name="normalized")(keras.layers.Dense(8)(inputs))
+    outputs = {name: keras.layers.Dense(1, name=name)(x) for name in "ab"}
+    return MultiTaskModel(inputs, outputs, [tasks.Regression(name) for name in "ab"])
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"balancer": "upgrad"}, {"on_nonfinite": "skip"}], ids=lambda each: next(iter(each))
+)
+def test_synchronized_normalization_with_gradients_by_task_is_refused(arguments, two_replicas):
+    """It would wait for ever."""
+    with two_replicas.scope():
+        model = normalized_model()
+        with pytest.raises(ValueError, match=r"synchronized batch normalization.*the layers \['normalized'\]"):
+            model.compile("sgd", **arguments)
+        model.compile("sgd", balancer="equal")
+    normalized_model().compile("sgd", **arguments)
+
+
 @pytest.mark.parametrize("balancer", ["equal", "pcgrad"])
 def test_several_steps_at_once_are_so_many_single_ones(balancer, two_replicas):
     x, y = two_task_data(100)
