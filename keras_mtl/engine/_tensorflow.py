@@ -84,7 +84,8 @@ def _update(model: TrainableModel, batch: Batch, second: Any, *, due: bool | Non
         scaled = Scaled([share * scale for share in found.shares], found.rest * scale, scale)
         if not separately:
             weights = balancer(found.losses, found.active)
-            objective = total(scaled.shares, weights) + scaled.rest + scale * _regularization(model, found.active)
+            regularization = rest([balancer.regularization(found.active)])
+            objective = total(scaled.shares, weights) + scaled.rest + scale * regularization
     active = found.active
     if separately:
         by_task = _task_gradients(model, tape, found, scaled)
@@ -92,7 +93,7 @@ def _update(model: TrainableModel, batch: Batch, second: Any, *, due: bool | Non
             sound = sound_tasks(model, found.losses, by_task)
             by_task.leave_out(sound)
             batch, found, scaled = without(batch, sound), found.without(sound), scaled.without(sound)
-        gradients, weights = _gradients_by_task(model, tape, found, scaled, by_task, due)
+        gradients, weights, regularization = _gradients_by_task(model, tape, found, scaled, by_task, due)
     else:
         gradients = tape.gradient(objective, model.trainable_variables)
     kept = found.active
@@ -104,7 +105,7 @@ def _update(model: TrainableModel, batch: Batch, second: Any, *, due: bool | Non
     if balancer.needs_after_step:
         after = losses_once_more(model, batch, before)
         balancer.after_step(tf.where(kept, after, tf.zeros_like(after)) if guarded else after, kept)
-    shown = total(found.shares, _shown_weights(model, weights)) + found.rest + _regularization(model, found.active)
+    shown = total(found.shares, _shown_weights(model, weights)) + found.rest + regularization
     return _logs(model, batch, found, shown)
 
 
@@ -127,8 +128,8 @@ def _gradients_by_task(
     scaled: Scaled,
     by_task: TaskGradients,
     due: bool | None,
-) -> tuple[list[Any], Any]:
-    """The gradient of each trainable variable, and the weights of the losses.
+) -> tuple[list[Any], Any, Any]:
+    """The gradient of each trainable variable, the weights of the losses, and what the balancer adds to their sum.
 
     The gradients of shared variables are balanced; each task's own variables have that of the task's weighted loss;
     what belongs to no task is added once.
@@ -136,12 +137,14 @@ def _gradients_by_task(
     parts, balancer = model.partition, model.loss_balancer
     if isinstance(balancer, GradientNormBalancer):
         weights = _weights_by_gradients(balancer, by_task, found)
+        regularization = tf.zeros((), found.rest.dtype)
         learnt = [None] * len(balancer.trainable_variables)
     else:
         with tf.GradientTape() as learning:
             weights = balancer(found.losses, found.active)
             weighted = total([tf.stop_gradient(share) for share in scaled.shares], weights)
-            weighted += scaled.scale * _regularization(model, found.active)
+            regularization = rest([balancer.regularization(found.active)])
+            weighted += scaled.scale * regularization
         learnt = learning.gradient(weighted, balancer.trainable_variables)
     groups = [
         (parts.shared, shared_gradients(by_task, weights, model.gradient_balancer, found.active, due=due)),
@@ -154,7 +157,7 @@ def _gradients_by_task(
     for variables, gradients in groups:
         for variable, gradient in zip(variables, gradients, strict=True):
             terms[id(variable)].append(gradient)
-    return [add(terms[id(variable)]) for variable in model.trainable_variables], weights
+    return [add(terms[id(variable)]) for variable in model.trainable_variables], weights, regularization
 
 
 def _weights_by_gradients(balancer: Any, by_task: TaskGradients, found: Forward) -> Any:
@@ -175,11 +178,6 @@ def _shown_weights(model: TrainableModel, weights: Any) -> Any:
     if model.gradient_balancer is not None:
         shown *= tf.cast(model.gradient_balancer.preference(len(model.tasks)), shown.dtype)
     return shown
-
-
-def _regularization(model: TrainableModel, active: Any) -> Any:
-    """The replica's share of what the loss balancer adds for its own weights, a scalar."""
-    return rest([model.loss_balancer.regularization(active)])
 
 
 def test_step(model: TrainableModel, data: Any) -> dict[str, Any]:
