@@ -88,6 +88,11 @@ def make_function(model: TrainableModel, run: Callable[[Any], Any]) -> Callable[
         return model.get_metrics_result()
 
     @tf.autograph.experimental.do_not_convert
+    def single(iterator: Any) -> dict[str, Any]:
+        run(next(iterator))
+        return model.get_metrics_result()
+
+    @tf.autograph.experimental.do_not_convert
     def steps(iterator: Any) -> tuple[Any, dict[str, Any]]:
         def one_step(done: Any, batch: Any) -> tuple[Any, Any]:
             run(batch.get_value())
@@ -102,11 +107,14 @@ def make_function(model: TrainableModel, run: Callable[[Any], Any]) -> Callable[
         return done, model.get_metrics_result()
 
     if not model.run_eagerly:
-        of_batch, steps = (tf.function(each, reduce_retracing=True) for each in (of_batch, steps))
+        single, steps = (tf.function(each, reduce_retracing=True) for each in (single, steps))
+        of_batch = tf.function(of_batch, reduce_retracing=True)
 
     def function(iterator: Any) -> dict[str, Any]:
         if not isinstance(iterator, (tf.data.Iterator, tf.distribute.DistributedIterator)):
             return of_batch(next(iterator))  # of `train_on_batch`
+        if num_steps == 1:
+            return single(iterator)  # without a loop, which takes some of the time of a small step
         done, logs = steps(iterator)
         if not done:
             raise StopIteration
