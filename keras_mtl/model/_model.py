@@ -27,15 +27,14 @@ from keras_mtl.model._arguments import (
 from keras_mtl.model._faults import raise_on_fault
 from keras_mtl.model._fit import check_labels, check_train_on_batch, complete_weights, prepare_for_fit
 from keras_mtl.model._logs import logs_of
-from keras_mtl.model._progress import Progress, load_progress, save_progress
-from keras_mtl.model._random_state import load_random_states, save_random_states
+from keras_mtl.model._progress import Progress
 from keras_mtl.model._resume import own_function_back
-from keras_mtl.model._saving import load_whole, write_whole
+from keras_mtl.model._stepped_model import SteppedModel
 from keras_mtl.optimizers import bind_to_model
 
 
 @serializable
-class MultiTaskModel(keras.Model):
+class MultiTaskModel(SteppedModel):
     """A Functional `keras.Model` with one output for each task, trained by plain `fit`.
 
     `build_model` makes one from a backbone; this class also takes a graph that was built by hand. The tasks bring
@@ -69,9 +68,6 @@ class MultiTaskModel(keras.Model):
     >>> sorted(model.fit(x, y, verbose=0).history)
     ['kind_accuracy', 'kind_loss', 'loss', 'size_loss', 'size_mae']
     """
-
-    train_function: Any
-    test_function: Any
 
     def __init__(
         self, inputs: Any, outputs: Mapping[str, Any], tasks: Sequence[Any], name: str | None = None, **kwargs: Any
@@ -290,69 +286,6 @@ class MultiTaskModel(keras.Model):
         check_labels(self, x, y, whole=False)
         return super().test_on_batch(x, y, *args, **kwargs)
 
-    def make_train_function(self, force: bool = False) -> None:
-        """Makes what `fit` calls for one or several steps; by `force` anew, with what is trainable by now."""
-        if force:
-            with self.distribute_strategy.scope():
-                self._partition = MappingProxyType({"partition": engine.partition(self, self.output)})
-        if force or self.train_function is None:
-            if engine.needs_own_functions(self):
-                self.train_function = engine.make_train_function(self)
-            else:
-                super().make_train_function(force)
-            self.train_function = engine.observed(self, self.train_function, self._observers)
-
-    def observe_next_batch(self, observer: Callable[[Any], None]) -> None:
-        """Has `fit` hand the next batch to an observer before it trains on it: for callbacks, which see no batch.
-
-        Args:
-            observer: is called once, with the batch as `train_step` is given it, or, under a strategy, with those of
-                the replicas. It is to leave the model as it is.
-        """
-        self._observers.append(observer)
-
-    def forget_observers(self) -> None:
-        """Takes back what waits for the next batch."""
-        self._observers.clear()
-
-    def make_look_ahead(self, learning_rate: float | None = None) -> Callable[[Any], tuple[Any, Any]]:
-        """Makes a function from such a batch to the affinities between the tasks, which `TaskAffinity` averages.
-
-        Args:
-            learning_rate: of a step of plain gradient descent, or None for a step of the optimizer.
-
-        Returns:
-            A function that gives two arrays `[num_tasks, num_tasks]`: by how much of itself a step on the loss of the
-            row's task lowers the loss of the column's, and whether that is defined.
-
-        Raises:
-            ValueError: if the tasks share no trainable weight, or the optimizer would not move.
-        """
-        return engine.LookAhead(self, learning_rate)
-
-    def make_test_function(self, force: bool = False) -> None:
-        """Makes what `evaluate` calls for one or several steps."""
-        if force or self.test_function is None:
-            if engine.needs_own_functions(self):
-                self.test_function = engine.make_test_function(self)
-            else:
-                super().make_test_function(force)
-
-    def train_step(self, data: Any) -> dict[str, Any]:
-        """One update of the weights."""
-        return engine.train_step(self, data)
-
-    def test_step(self, data: Any) -> dict[str, Any]:
-        """One batch of evaluation."""
-        return engine.test_step(self, data)
-
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        """The loss that `evaluate` reports, for one batch."""
-        del x, training
-        return engine.plain_total(self, engine.losses_by_label(self, y, y_pred, sample_weight))
-
     @property
     def task_metrics(self) -> list[tuple[str, keras.metrics.Metric, bool]]:
         """The metrics of the tasks: the task, the metric, and whether it counts sample weights."""
@@ -361,42 +294,6 @@ class MultiTaskModel(keras.Model):
     def get_metrics_result(self) -> dict[str, Any]:
         """The logs so far: the metrics of tasks bear the names of these."""
         return logs_of(self.metrics, self.task_metrics)
-
-    def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any) -> None:
-        """Saves the model: `keras.Model.save`, to a file that is there whole or not at all.
-
-        While `fit` goes once more through batches that a restored model was trained on already, nothing is saved.
-        """
-        if not self.progress.catching_up:
-            save = super().save
-            write_whole(self, filepath, lambda path: save(path, overwrite, zipped, **kwargs), asks=not overwrite)
-
-    def save_weights(self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None) -> None:
-        """Saves the weights: `keras.Model.save_weights`, as `save` does; several files (`max_shard_size`) as Keras."""
-        if not self.progress.catching_up:
-            save = super().save_weights
-            write_whole(self, filepath, lambda path: save(path, overwrite, max_shard_size), asks=not overwrite)
-
-    def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Loads weights: `keras.Model.load_weights`, with an error that names a file that is cut short."""
-        load = super().load_weights
-        load_whole(filepath, lambda: load(filepath, *args, **kwargs))
-
-    def save_own_variables(self, store: Any) -> None:
-        """Saves the states of the random generators and the progress of the training too."""
-        super().save_own_variables(store)
-        save_random_states(self, store)
-        save_progress(self.progress, self.metrics, store)
-
-    def load_own_variables(self, store: Any) -> None:
-        """Loads what `save_own_variables` saved; one of Keras has weights, and leaves the rest as it is."""
-        super().load_own_variables(load_progress(self.progress, load_random_states(self, store)))
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        # Private: under a strategy Keras reads a batch here, by which it builds what `compile` has built. That batch
-        # would be lost, and one that is not numbers, such as labels that are booleans, cannot be reduced as Keras does.
-        # tests/integration/test_replicas.py would notice if it were called otherwise.
-        del iterator, data_batch
 
     def get_config(self) -> dict[str, Any]:
         """The graph, as a plain Functional model, and the tasks."""

@@ -66,12 +66,12 @@ class GradDrop(GradientBalancer):
     def call(self, jacobian: Any, active: Any) -> Any:
         """The sum of the numbers of the sign that is picked, and the leak of the rest."""
         del active  # its gradient is zero
-        total = ops.sum(jacobian, axis=0)
-        positive = 0.5 * (1.0 + ops.divide_no_nan(total, ops.sum(ops.abs(jacobian), axis=0)))  # [num_parameters]
-        numbers = keras.random.uniform(positive.shape, seed=self.seed_generator, dtype="float32")
-        is_positive = positive > ops.cast(numbers, positive.dtype)
-        kept = ops.where(is_positive, ops.maximum(jacobian, 0.0), ops.minimum(jacobian, 0.0))
-        return self.leak * total + (1.0 - self.leak) * ops.sum(kept, axis=0)
+        above = ops.sum(ops.relu(jacobian), axis=0)  # [num_parameters]
+        below = ops.sum(ops.relu(-jacobian), axis=0)
+        numbers = keras.random.uniform(above.shape, seed=self.seed_generator, dtype="float32")
+        # The paper's probability of the positive sign, (1 + sum / sum of sizes) / 2, is above / (above + below).
+        kept = ops.where(ops.cast(numbers, above.dtype) * (above + below) < above, above, -below)
+        return kept if self.leak == 0 else self.leak * (above - below) + (1.0 - self.leak) * kept
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""
