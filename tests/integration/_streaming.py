@@ -52,7 +52,7 @@ def builder(folder, number):
         def _info(self):
             vector = tfds.features.Tensor(shape=(8,), dtype=np.float32)
             features = {"x": vector, "kind": tfds.features.ClassLabel(num_classes=3)}
-            return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
         def _split_generators(self, dl_manager):
             return {"train": self._generate_examples()}
