@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ import numpy as np
 from keras_mtl.data._labels import MISSING, Labelled, holding
 
 ClassNames = Mapping[str, Sequence[str]]
+
+_TIMES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
+_MOST_EXACT = 2**24  # of the integers that float32 holds
 
 
 def is_empty(cell: Any) -> bool:
@@ -100,6 +104,9 @@ def label_column(
             )
         numbers = np.asarray([index[text] for text in texts])
         names = list(names)
+    elif np.isinf(numbers).any():
+        row = int(np.flatnonzero(~absent)[np.isinf(numbers)][0])
+        raise ValueError(f"{where}: labels {key!r} should be finite. Received: {cells[row]!r} in row {row}")
     dtype, missing = _target(numbers, bool(absent.any()), tasks, where)
     found = np.full(len(cells), missing, dtype)
     found[~absent] = numbers
@@ -132,11 +139,17 @@ def input_column(values: Any, where: str) -> np.ndarray:
     """A column as an input `[number, 1]`: int64, float32 (NaN for an empty cell) or strings (empty for one).
 
     Raises:
-        ValueError: if it is no column of single cells.
+        ValueError: if it is no column of single cells, is of dates, or has empty cells among integers that float32 does
+            not hold.
     """
     array = np.asarray(values)
     if array.ndim != 1:
         raise ValueError(f"{where} should be a column of single cells. Received: shape {array.shape}")
+    if array.dtype.kind in "mM" or any(isinstance(cell, _TIMES) for cell in array[:1000]):
+        raise ValueError(
+            f"{where} should be of numbers or texts. Received: times, of dtype {array.dtype}. Make numbers of them, "
+            "such as the day of the year, or texts, if each is a category."
+        )
     if array.dtype.kind in "biu":
         return array.astype("int64")[:, np.newaxis]
     if array.dtype.kind == "f":
@@ -146,6 +159,12 @@ def input_column(values: Any, where: str) -> np.ndarray:
     if not absent.all() and not any(isinstance(cell, (str, bytes)) for cell in cells[~absent]):
         numbers = _numbers(cells[~absent])
         if numbers is not None:
+            if absent.any() and numbers.dtype.kind == "i" and np.abs(numbers).max() > _MOST_EXACT:
+                raise ValueError(
+                    f"{where} has empty cells, and its integers should then be at most {_MOST_EXACT}, up to which "
+                    f"float32 holds them. Received: {np.abs(numbers).max()}. Fill the empty cells, or give texts, if "
+                    "the numbers are names."
+                )
             found = np.full(len(cells), np.nan, "float32") if absent.any() else np.zeros(len(cells), numbers.dtype)
             found[~absent] = numbers
             return found.astype("float32" if found.dtype.kind == "f" else "int64")[:, np.newaxis]

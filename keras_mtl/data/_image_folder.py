@@ -99,7 +99,14 @@ def from_image_folder(
     )
 
     def decode(path: Any) -> Any:
-        image = tf.io.decode_image(tf.io.read_file(path), channels, expand_animations=False)
+        content = tf.io.read_file(path)
+        if channels == 1:
+            has_own = tf.strings.regex_full_match(path, r"(?i).*\.(bmp|gif)")
+            image = tf.cond(
+                has_own, lambda: _grey(content), lambda: tf.io.decode_image(content, 1, expand_animations=False)
+            )
+        else:
+            image = tf.io.decode_image(content, channels, expand_animations=False)
         return resized(tf.ensure_shape(image, (None, None, channels)), size)
 
     return read_files(
@@ -112,6 +119,13 @@ def from_image_folder(
         on_unreadable=on_unreadable,
         finish=lambda batches: augmented(batches, augmentation(steps, [], []) if steps else None),
     )
+
+
+def _grey(content: Any) -> Any:
+    """A BMP or GIF in shades of grey, `(height, width, 1)`, which TensorFlow decodes in its own channels only."""
+    image = tf.io.decode_image(content, channels=0, expand_animations=False)
+    is_grey = tf.equal(tf.shape(image)[-1], 1)
+    return tf.cond(is_grey, lambda: image, lambda: tf.image.rgb_to_grayscale(image[..., :3]))
 
 
 def resized(image: Any, size: tuple[int, int], method: str = "bilinear") -> Any:

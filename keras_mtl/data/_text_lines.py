@@ -92,11 +92,7 @@ def from_text_lines(
     shuffle_buffer = check_integer(shuffle_buffer, "shuffle_buffer")
     files = _check_files(paths)
     labels = _check_pattern(pattern, text, numbers)
-    try:
-        encoding = codecs.lookup(encoding).name
-    except LookupError as error:
-        raise ValueError(f"Parameter `encoding` should be known to Python. Received: encoding={encoding!r}") from error
-    encoding = "utf-8" if encoding == "utf-8-sig" else encoding  # a mark at the beginning is left out in any case
+    encoding = _check_encoding(encoding)
     check_class_names(class_names, [key for key in labels if key not in numbers])
     unreadable = Unreadable("line", on_unreadable)
     parts = _parts(files, pattern, encoding, unreadable)
@@ -121,6 +117,19 @@ def _check_files(paths: Any) -> list[str]:
     if absent or not files:
         raise ValueError(f"Parameter `paths` should be files that exist, one at least. Received: {absent or paths!r}")
     return [os.fspath(file) for file in files]
+
+
+def _check_encoding(encoding: str) -> str:
+    """The name of an encoding that both Python and TensorFlow know."""
+    try:
+        name = codecs.lookup(encoding).name
+        name = "utf-8" if name == "utf-8-sig" else name  # a mark at the beginning is left out in any case
+        tf.strings.unicode_transcode("", name, "UTF-8")
+    except (LookupError, tf.errors.InvalidArgumentError) as error:
+        raise ValueError(
+            f"Parameter `encoding` should be known to Python and to TensorFlow. Received: encoding={encoding!r}"
+        ) from error
+    return name
 
 
 def _check_pattern(pattern: Any, text: str, numbers: Sequence[str]) -> list[str]:
