@@ -286,6 +286,12 @@ class MultiTaskModel(SteppedModel):
         check_labels(self, x, y, whole=False)
         return super().test_on_batch(x, y, *args, **kwargs)
 
+    def predict_on_batch(self, x: Any) -> Any:
+        """The predictions of one batch: `keras.Model.predict_on_batch`, over several replicas too."""
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            return self.predict(x, verbose=0)  # Keras hands each replica the whole batch, and its rows come repeated
+        return super().predict_on_batch(x)
+
     @property
     def task_metrics(self) -> list[tuple[str, keras.metrics.Metric, bool]]:
         """The metrics of the tasks: the task, the metric, and whether it counts sample weights."""

@@ -87,6 +87,9 @@ def test_a_model_built_under_a_strategy_is_saved_and_loaded_without_one(two_repl
     assert largest_difference(model, loaded) == 0
     for task, values in model.predict(x, verbose=0).items():
         np.testing.assert_allclose(loaded.predict(x, verbose=0)[task], values, atol=1e-6)
+    for task, values in model.predict_on_batch(x[:7]).items():
+        assert len(values) == 7
+        np.testing.assert_allclose(loaded.predict_on_batch(x[:7])[task], values, atol=1e-6)
 
 
 def four_tasks(balancer, trainable=True):
