@@ -10,6 +10,7 @@ import keras
 
 from keras_mtl._layers import layers_by_path
 from keras_mtl.model import MultiTaskModel
+from keras_mtl.optimizers import begin_anew
 from keras_mtl.transfer._freeze import open_models, set_trainable
 from keras_mtl.transfer._selection import backbone_of, chosen
 from keras_mtl.transfer._stage import Stage
@@ -21,8 +22,14 @@ class FineTuning(keras.callbacks.Callback):
     Use it with a pretrained backbone, which the gradients of heads that know nothing yet would spoil. The stages follow
     each other by the number of the epoch, so that a run that is resumed, by `keras.callbacks.BackupAndRestore` or
     `initial_epoch`, goes on in the stage where it was; after the last stage's epochs, that stage goes on. The logs,
-    and so the `History`, have the number of the `stage` of each epoch, from 1. Optimizer and balancer keep their state
-    from stage to stage; at the first step of a stage that trains other weights, the step is traced once more.
+    and so the `History`, have the number of the `stage` of each epoch, from 1. At the first step of a stage that trains
+    other weights, the step is traced once more.
+
+    The balancer keeps its state from stage to stage. So does the optimizer, but that it begins anew with a stage that
+    releases something, as after another `compile`: moments, sums of gradients, the count of its steps. Adam takes its
+    moments to be as old as the training; those of weights that were just released are not, and their first steps would
+    be of several times the learning rate. Where the optimizer's own learning rate is a schedule, which counts the
+    steps, its state stays, and this is so.
 
     Compile the model with its backbone trainable: the stages freeze it. A layer of the backbone that is to stay frozen
     for good is left out by `backbone`. After `fit` the layers are as the last stage left them.
@@ -126,8 +133,16 @@ class FineTuning(keras.callbacks.Callback):
             self.model.make_train_function(force=True)
         self._stage, self._trained = position, trained
         self._step = self._steps_before(epoch - begin) if _is_schedule(stage.learning_rate) else 0
+        if epoch == begin and self._releases(position) and not self.model.progress.catching_up:
+            with self.model.distribute_strategy.scope():
+                begin_anew(self.model.optimizer, self.model.optimized_variables)
         if stage.learning_rate is not None and not _is_schedule(stage.learning_rate):
             self.model.optimizer.learning_rate = stage.learning_rate
+
+    def _releases(self, position: int) -> bool:
+        """Whether a stage trains something that the one before does not, with an optimizer that can begin anew."""
+        has_number = isinstance(self.model.optimizer.learning_rate, keras.Variable)
+        return has_number and position > 0 and not self._released[position] <= self._released[position - 1]
 
     def _stage_of(self, epoch: int) -> tuple[int, int]:
         """The position of the stage of an epoch, and the epoch with which it begins."""

@@ -150,17 +150,31 @@ def test_a_stage_is_what_compiling_anew_with_the_same_state_gives():
     assert largest_difference(staged, by_hand) <= 1e-6
 
 
-def test_moments_stay_from_stage_to_stage():
+@pytest.mark.parametrize("released", [None, "*"], ids=["nothing", "released"])
+def test_the_optimizer_begins_anew_where_something_is_released(released):
     model = compiled(optimizer=keras.optimizers.Adam(0.01))
-    moments = []
+    states = []
     note = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: moments.append([v.numpy() for v in model.optimizer.variables]),
-        on_epoch_end=lambda epoch, logs: moments.append([v.numpy() for v in model.optimizer.variables]),
+        on_epoch_begin=lambda epoch, logs: states.append([v.numpy() for v in model.optimizer.variables]),
+        on_epoch_end=lambda epoch, logs: states.append([v.numpy() for v in model.optimizer.variables]),
     )
-    fit(model, [Stage(1), Stage(1, "*")], epochs=2, callbacks=[note])
-    for before, after in zip(moments[1], moments[2], strict=True):
-        np.testing.assert_array_equal(before, after)
-    assert moments[-1][0] == 6
+    fit(model, [Stage(1), Stage(1, released)], epochs=2, callbacks=[note])
+    assert states[1][0] == 3
+    for position, (before, after) in enumerate(zip(states[1], states[2], strict=True)):
+        is_kept = released is None or position == 1  # the learning rate
+        np.testing.assert_array_equal(after, before if is_kept else 0 * before)
+    assert states[-1][0] == (6 if released is None else 3)
+
+
+def test_released_weights_take_steps_of_the_learning_rate():
+    """As after another `compile`, not of several times that, as with moments of zero late in a training."""
+    rate, model = 0.001, compiled(optimizer=keras.optimizers.Adam(0.001))
+    _, watch = fit(model, [Stage(40), Stage(2, "*")], epochs=42)
+    first = [kernel["first"][0] for kernel in watch.seen]
+    assert np.abs(first[120] - first[0]).max() == 0
+    steps = [np.abs(after - before).max() for before, after in zip(first[120:], first[121:], strict=False)]
+    assert len(steps) == 6
+    assert max(steps) < 1.1 * rate
 
 
 @pytest.mark.parametrize(
