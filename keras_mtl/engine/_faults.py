@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 import tensorflow as tf
 
 from keras_mtl._layers import layers_by_path
+from keras_mtl.balancers import GradientBalancer
 from keras_mtl.engine._batch import Batch
 from keras_mtl.engine._finite import are_finite
 from keras_mtl.engine._gradients import TaskGradients
@@ -30,25 +32,36 @@ def sound_tasks(model: TrainableModel, losses: Any, by_task: TaskGradients) -> A
     return tf.math.is_finite(losses) & ((faults == 0) | _may_overflow(model))
 
 
-# Inputs times a kernel plus a bias: the bias's gradient is the sum of what the kernel's is made of.
-_WITH_BIAS = (
-    *(keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D),
-    *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
-)
+# Inputs times a kernel plus a bias, and the axis of the kernel's that belongs to the outputs.
+_OUTPUTS = {
+    **dict.fromkeys((keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D), -1),
+    **dict.fromkeys((keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose), -2),
+}
 
 
-def all_sound(model: TrainableModel, gradients: Any) -> Any:
-    """Whether the gradients of the trainable variables are finite on all replicas, a boolean tensor.
-
-    To look at all of them would cost a few hundredths of a step where kernels are large. A kernel with a bias is left
-    to that: what is not finite in its gradient is so in the bias's, except for a product beyond the range of float32.
-    """
-    known = {id(variable) for variable, g in zip(model.trainable_variables, gradients, strict=True) if g is not None}
-    layers = [layer for layer in layers_by_path(model).values() if isinstance(layer, _WITH_BIAS)]
-    told = {id(getattr(layer, "kernel", None)) for layer in layers if id(layer.bias) in known}
-    rows = zip(model.trainable_variables, gradients, strict=True)
-    fault = tf.logical_not(are_finite([g for variable, g in rows if id(variable) not in told]))
+def all_sound(model: TrainableModel, gradients: Sequence[Any]) -> Any:
+    """Whether the gradients of the trainable variables are finite on all replicas, a boolean tensor."""
+    fault = tf.logical_not(are_finite(_telling(model, gradients)))
     return (sum_over_replicas(tf.cast(fault, "float32")) == 0) | _may_overflow(model)
+
+
+def _telling(model: TrainableModel, gradients: Sequence[Any]) -> list[Any]:
+    """The gradients, but of a kernel with a bias what belongs to the first output alone.
+
+    To look at all numbers of large kernels would cost some hundredths of a step. A kernel's gradient is a sum of
+    products of inputs and of gradients of outputs. Where an input is not finite, the product is not finite for any
+    output, the first among them; where an output's gradient is not, neither is the bias's. That leaves finite numbers
+    with a product beyond the range of float32.
+    """
+    by_variable = {id(v): g for v, g in zip(model.trainable_variables, gradients, strict=True)}
+    found = dict(by_variable)
+    if not isinstance(model.gradient_balancer, GradientBalancer):  # which may take the first output's of other tasks
+        for layer in layers_by_path(cast("keras.Model", model)).values():
+            axis, key = _OUTPUTS.get(type(layer)), id(getattr(layer, "kernel", None))
+            kernel = by_variable.get(key)
+            if axis is not None and kernel is not None and by_variable.get(id(layer.bias)) is not None:
+                found[key] = tf.gather(kernel, [0], axis=axis)
+    return list(found.values())
 
 
 def _may_overflow(model: TrainableModel) -> Any:
@@ -61,35 +74,65 @@ def _may_overflow(model: TrainableModel) -> Any:
     return tf.constant(False) if scale is None else tf.convert_to_tensor(scale) > 1.0
 
 
-def without(batch: Batch, sound: Any) -> Batch:
-    """The batch with the labels of tasks that are not sound left out.
+def without(batch: Batch, kept: Any) -> Batch:
+    """The batch with the labels of tasks left out.
+
+    The labels themselves too: a metric that squares one of 1e30 would have a NaN, whatever its weight.
 
     Args:
         batch: a batch.
-        sound: booleans `[num_tasks]`.
+        kept: the tasks that stay, booleans `[num_tasks]`.
     """
-    kept = tf.cast(sound, batch.counts.dtype)
+    flags = tf.cast(kept, batch.counts.dtype)
     by_name = dict(zip(batch.labels, tf.unstack(kept, len(batch.labels)), strict=True))
+
+    def of_kept(values: dict[str, Any]) -> dict[str, Any]:
+        return {task: tf.where(by_name[task], each, tf.zeros_like(each)) for task, each in values.items()}
+
     return replace(
         batch,
-        present={task: values * by_name[task] for task, values in batch.present.items()},
-        weights={task: values * by_name[task] for task, values in batch.weights.items()},
-        counts=batch.counts * kept,
-        total_counts=batch.total_counts * kept,
+        labels=of_kept(batch.labels),
+        present=of_kept(batch.present),
+        weights=of_kept(batch.weights),
+        counts=batch.counts * flags,
+        total_counts=batch.total_counts * flags,
     )
 
 
-def count(model: TrainableModel, active: Any, kept: Any) -> None:
-    """Adds up the steps in which a task had labels and was left out.
+def left_out(model: TrainableModel, active: Any, kept: Any, gradients: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """What is trained on after all: the tasks, booleans `[num_tasks]`, and the gradients, of zeros if none is.
+
+    Counts the tasks that had labels and are left out. With `on_nonfinite="raise"` one of them stops the training: then,
+    and in the steps until Python hears of it, nothing is trained.
 
     Args:
         model: a compiled model with a metric for each task in `fault_counters`.
-        active: whether each task has a label, booleans `[num_tasks]`.
-        kept: whether it was trained on, booleans `[num_tasks]`.
+        active: whether each task has a label.
+        kept: whether its loss, and its gradients down to the features, are finite, if it has.
+        gradients: of the trainable variables. What is not finite in them became so below the features: whose fault that
+            is cannot be told.
     """
-    faults = tf.cast(active & ~kept, "float32") / num_replicas()
-    for counter, fault in zip(model.fault_counters, tf.unstack(faults, len(model.tasks)), strict=True):
-        counter.update_state(fault)
+    goes_on = all_sound(model, gradients)
+    kept = kept & goes_on
+    faults = active & ~kept
+    if model.on_nonfinite == "raise":
+        is_first = tf.reduce_all([tf.equal(tf.convert_to_tensor(each.total), 0) for each in model.fault_counters])
+        faults = faults & is_first
+        goes_on = is_first & tf.reduce_all(active == kept)
+        kept = kept & goes_on
+    shares = tf.unstack(tf.cast(faults, "float32") / num_replicas(), len(model.tasks))
+    for counter, share in zip(model.fault_counters, shares, strict=True):
+        counter.update_state(share)
+    # A condition, and no product or choice: it hands on the gradients as they are, without a copy.
+    present = [g.values if isinstance(g, tf.IndexedSlices) else g for g in gradients if g is not None]
+    values = iter(tf.cond(goes_on, lambda: present, lambda: [tf.zeros_like(each) for each in present]))
+    return kept, [_with_values(g, values) for g in gradients]
+
+
+def _with_values(gradient: Any, values: Iterator[Any]) -> Any:
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(next(values), gradient.indices, gradient.dense_shape)
+    return None if gradient is None else next(values)
 
 
 def without_counts(model: TrainableModel, logs: dict[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class Forward:
             shares=_chosen(self.shares, sound),
             losses=tf.where(sound, self.losses, tf.zeros_like(self.losses)),
             active=self.active & sound,
+            rest=tf.where(tf.math.is_finite(self.rest), self.rest, tf.zeros_like(self.rest)),
         )
 
 

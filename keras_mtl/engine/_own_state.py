@@ -5,11 +5,12 @@ from __future__ import annotations
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 import tensorflow as tf
 
+from keras_mtl._layers import layers_by_path
 from keras_mtl.engine._step_kind import kind_of
 from keras_mtl.engine._updates import apply
 
@@ -74,6 +75,7 @@ class OwnState:
             for task, variables in parts.statistics.items()
             for variable in variables
         ]
+        self._common = [(variable, tf.convert_to_tensor(variable)) for variable in _common(model)]
 
     def update(self, gradients: Sequence[Any], active: Any) -> None:
         """Applies the gradients of the model's trainable variables.
@@ -124,6 +126,7 @@ class OwnState:
         found: list[tuple[Any, Any, Any]] = [
             (self._moves(tasks, active, ()), variable, value) for tasks, variable, value in self._statistics
         ]
+        found += [(_moves_if_sound(variable, active), variable, value) for variable, value in self._common]
         for tasks, variable in owned:
             kept = slots.get(id(variable), ())
             sums = [tf.convert_to_tensor(slot) for name, slot in kept if name == _ACCUMULATOR]
@@ -145,3 +148,28 @@ class OwnState:
             return tf.reduce_any(tf.stack([*(active[position] for position in positions), *pending]))
 
         return moves
+
+
+def _common(model: TrainableModel) -> list[Any]:
+    """What changes in a step beside trained weights and is no task's own, where a whole step may be left out.
+
+    Moving statistics, random streams, and what the balancers remember.
+    """
+    if model.on_nonfinite is None:
+        return []
+    own = {id(variable) for variables in model.partition.statistics.values() for variable in variables}
+    layers = [layer for layer in layers_by_path(cast("keras.Model", model)).values() if layer.trainable]
+    parts = [*layers, *filter(None, (model.loss_balancer, model.gradient_balancer))]
+    found = {id(variable): variable for part in parts for variable in part.non_trainable_variables}
+    return [variable for key, variable in found.items() if key not in own]
+
+
+def _moves_if_sound(variable: Any, active: Any) -> Callable[[], Any]:
+    """Whether a variable may have its new value: if a task is active, and the value is finite."""
+
+    def moves() -> Any:
+        value = tf.convert_to_tensor(variable)
+        is_finite = tf.reduce_all(tf.math.is_finite(value)) if value.dtype.is_floating else tf.constant(True)
+        return tf.reduce_any(active) & is_finite
+
+    return moves

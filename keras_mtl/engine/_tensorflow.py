@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_mtl.balancers import BilevelBalancer, GradientNormBalancer
 from keras_mtl.engine._batch import Batch, as_columns, batch_of, labelled
 from keras_mtl.engine._directions import shared_gradients, shared_jacobian, weighs_now_and_then
-from keras_mtl.engine._faults import all_sound, count, sound_tasks, without, without_counts
+from keras_mtl.engine._faults import left_out, sound_tasks, without, without_counts
 from keras_mtl.engine._forward import Forward, Scaled, forward, rest, total
 from keras_mtl.engine._gradients import TaskGradients, add
 from keras_mtl.engine._own_state import OwnState
@@ -92,15 +92,14 @@ def _update(model: TrainableModel, batch: Batch, second: Any, *, due: bool | Non
         if guarded:
             sound = sound_tasks(model, found.losses, by_task)
             by_task.leave_out(sound)
-            batch, found, scaled = without(batch, sound), found.without(sound), scaled.without(sound)
+            found, scaled = found.without(sound), scaled.without(sound)
         gradients, weights, regularization = _gradients_by_task(model, tape, found, scaled, by_task, due)
     else:
         gradients = tape.gradient(objective, model.trainable_variables)
     kept = found.active
     if guarded:
-        # What is not finite now became so below the features: whose fault that is cannot be told.
-        kept = kept & all_sound(model, gradients)
-        count(model, active, kept)
+        kept, gradients = left_out(model, active, kept, gradients)
+        batch, found = without(batch, kept), found.without(kept)
     own_state.update(gradients, kept)
     if balancer.needs_after_step:
         after = losses_once_more(model, batch, before)

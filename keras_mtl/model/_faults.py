@@ -15,7 +15,7 @@ def raise_on_fault(model: Any, where: str) -> None:
         where: the step, as the message has it.
 
     Raises:
-        FloatingPointError: if so. The weights are those before the step.
+        FloatingPointError: if so. The weights are those before the step: none was trained on since, of several too.
     """
     tasks = [task.name for task, counter in zip(model.tasks, model.fault_counters, strict=True) if counter.result() > 0]
     if tasks:
