@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_mtl._layers import layers_by_path
 from keras_mtl.engine._step_kind import kind_of
-from keras_mtl.engine._updates import apply
+from keras_mtl.engine._updates import apply, check_averages
 
 if TYPE_CHECKING:
     from keras_mtl.engine._protocol import TrainableModel
@@ -24,7 +24,12 @@ _SLOTS: weakref.WeakKeyDictionary[Any, dict[int, list[tuple[str, Any]]]] = weakr
 
 
 def build_optimizer(optimizer: keras.optimizers.Optimizer, variables: Sequence[Any]) -> None:
-    """Builds an optimizer over variables, and notes what it keeps for each: moments, averages, sums of gradients."""
+    """Builds an optimizer over variables, and notes what it keeps for each: moments, averages, sums of gradients.
+
+    Raises:
+        ValueError: if it cannot do what it is asked for over several replicas.
+    """
+    check_averages(optimizer)
     if optimizer.built:
         optimizer.build(variables)
         return

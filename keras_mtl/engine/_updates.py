@@ -31,6 +31,18 @@ def _scales_losses(optimizer: Any) -> bool:
     return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
 
 
+def check_averages(optimizer: Any) -> None:
+    """Raises a `ValueError` if an optimizer is to do over several replicas what Keras cannot."""
+    inner = innermost(optimizer)
+    frequency = inner.ema_overwrite_frequency if inner.use_ema else None
+    if frequency and not inner.gradient_accumulation_steps and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        raise ValueError(
+            "Over several replicas, Keras cannot set the weights to their averages within a training. Received: "
+            f"ema_overwrite_frequency={frequency}. Leave it out: the averages are then taken at the end of `fit`; or "
+            "give the optimizer `gradient_accumulation_steps` as well, with which it can be done."
+        )
+
+
 def updates_now(optimizer: Any) -> Any:
     """Whether an optimizer that sums up the gradients of several steps is to update in this one, a boolean tensor."""
     inner = innermost(optimizer)
@@ -107,6 +119,11 @@ def done_already(optimizer: Any, kind: StepKind) -> Iterator[None]:
             inner._backend_update_step(gradients, variables, inner.learning_rate)
         if inner.use_ema:
             inner._update_model_variables_moving_average(inner._trainable_variables)
+            if inner.ema_overwrite_frequency:
+                overwrites = tf.equal((tf.convert_to_tensor(inner.iterations) + 1) % inner.ema_overwrite_frequency, 0)
+                averages = inner._model_variables_moving_average
+                for variable, average in zip(inner._trainable_variables, averages, strict=True):
+                    variable.assign(tf.where(overwrites, tf.convert_to_tensor(average), tf.convert_to_tensor(variable)))
 
     for name in kind.clips:
         setattr(inner, name, None)
