@@ -41,6 +41,13 @@ def has_graph(layer: Any) -> bool:
     return isinstance(layer, keras.Sequential) or (isinstance(layer, keras.Model) and hasattr(layer, "operations"))
 
 
+def inner_layers(layer: Any) -> list[keras.layers.Layer]:
+    """The layers that a layer holds, and those within them, each once, after all that hold it."""
+    # Private: Keras has a public list for models alone. tests/unit/transfer/test_flags.py would notice its change.
+    found = layer._flatten_layers(include_self=False, recursive=True)
+    return sorted(found, key=lambda each: -len(each._flatten_layers(include_self=False, recursive=True)))
+
+
 def matches(pattern: str, path: str) -> bool:
     """Whether a pattern of `fnmatch` means a path: one name in it, or, with a `/`, names that follow each other."""
     names = path.split("/")
