@@ -315,39 +315,3 @@ class MultiTaskModel(SteppedModel):
     def get_metrics_result(self) -> dict[str, Any]:
         """The logs so far: the metrics of tasks bear the names of these."""
         return logs_of(self.metrics, self.task_metrics)
-
-    def get_config(self) -> dict[str, Any]:
-        """The graph, as a plain Functional model, and the tasks."""
-        graph = keras.Model(self.input, self.output, name=self.name)
-        return {
-            "graph": keras.saving.serialize_keras_object(graph),
-            "tasks": [keras.saving.serialize_keras_object(task) for task in self.tasks],
-            "trainable": self.trainable,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> MultiTaskModel:
-        """A model from what `get_config` returned."""
-        graph = keras.saving.deserialize_keras_object(config["graph"], custom_objects=custom_objects)
-        found = [keras.saving.deserialize_keras_object(task, custom_objects=custom_objects) for task in config["tasks"]]
-        return cls(graph.input, graph.output, found, name=graph.name, trainable=config["trainable"])
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """The arguments of `compile`, or None before it was called."""
-        if not self.compiled:
-            return None
-        arguments = {"optimizer": self.optimizer, "balancer": list(self._balancers), **self._compile_arguments}
-        config = keras.saving.serialize_keras_object(arguments)
-        optimized = [id(variable) for variable in self.optimized_variables]
-        if optimized != [id(variable) for variable in self.trainable_variables]:
-            position = {id(variable): index for index, variable in enumerate(self.weights)}
-            config["optimized_weights"] = [position[each] for each in optimized]
-        return config
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles the model with what `get_compile_config` returned."""
-        config = dict(config)
-        positions = config.pop("optimized_weights", None)
-        self._configure(**keras.saving.deserialize_keras_object(config))
-        # What was frozen after `compile` has its place in the optimizer's state.
-        self._optimize(self.trainable_variables if positions is None else [self.weights[each] for each in positions])
