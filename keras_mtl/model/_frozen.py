@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 
+from keras_mtl import engine
 from keras_mtl._layers import inner_layers, layers_by_path
 
 
@@ -43,3 +45,32 @@ def freeze_within(graph: keras.Model, frozen: Mapping[str, Mapping[str, list[int
             each.trainable = position not in rows["layers"]
         for position in rows["weights"]:
             layer.weights[position].trainable = False
+
+
+def check_trained(model: Any) -> None:
+    """Raises a `ValueError` if weights were frozen or released since `compile`, and what keeps state for each is lost.
+
+    Args:
+        model: a compiled multi-task model.
+    """
+    trained, known = model.trainable_variables, model.optimized_variables
+    if [id(variable) for variable in trained] == [id(variable) for variable in known]:
+        return
+    changed = {variable.path for variable in trained} ^ {variable.path for variable in known}
+    received = f"{len(changed)} weights that were frozen or released since, such as {min(changed)!r}"
+    optimizer = model.optimizer
+    while getattr(optimizer, "inner_optimizer", None) is not None:
+        optimizer = optimizer.inner_optimizer
+    if optimizer.use_ema:
+        raise ValueError(
+            "With use_ema=True, what is trained should be what was trainable when the model was compiled: Keras would "
+            f"set weights to the averages of others. Received: {received}. Call `compile` again, or leave out use_ema."
+        )
+    keeping = [each for each in (model.loss_balancer, model.gradient_balancer) if each and each.keeps_gradients]
+    for balancer in keeping:
+        parts = engine.partition(model, model.output)
+        if parts.num_gradients(balancer.gradients) != balancer.num_gradients:
+            raise ValueError(
+                f"The balancer `{type(balancer).__name__}` has a number for each shared weight that was trainable when "
+                f"the model was compiled. Received: {received}. Call `compile` again, with a new balancer."
+            )

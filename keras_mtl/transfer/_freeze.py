@@ -26,7 +26,9 @@ def freeze(
 
     Use it to train heads on features as they are. `FineTuning` freezes and releases by itself, while it trains.
 
-    A compiled model needs no second `compile` for it: the optimizer keeps what it has for the frozen weights.
+    A compiled model needs no second `compile` for it: the optimizer keeps what it has for the frozen weights. It does
+    need one where the optimizer has `use_ema=True`, or the balancer a number for each shared weight (`moco`, `db_mtl`,
+    `excess_mtl`): `fit` raises a `ValueError` otherwise, however the weights were frozen.
 
     Args:
         model: a Functional or Sequential model.
