@@ -224,3 +224,15 @@ def test_models_that_are_wired_in_another_way():
 def test_a_name_that_is_an_option_too():
     with pytest.raises(ValueError, match="layers that differ, or read others, such as 'relu' and 'tanh'"):
         average_weights([wired(name="relu"), wired(activation="tanh", name="tanh")])
+
+
+@pytest.mark.parametrize("method", ["uniform", "greedy"])
+def test_a_member_that_diverged_is_named(method, tmp_path):
+    first, second = two_task_model(), two_task_model(1)
+    second.get_layer("trunk").bias.assign(np.full(16, np.nan))
+    data = two_task_data(20) if method == "greedy" else None
+    with pytest.raises(ValueError, match=rf"NaN or infinite ones in models\[1\], '{second.name}', whose training has"):
+        average_weights([first, second], method, data)
+    second.save_weights(tmp_path / "bad.weights.h5")
+    with pytest.raises(ValueError, match=r"in models\[1\], `.*bad.weights.h5`"):
+        average_weights([first, tmp_path / "bad.weights.h5"], method, data)
