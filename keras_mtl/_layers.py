@@ -12,8 +12,9 @@ import keras
 
 from keras_mtl._graph import calls_between, key_of
 
-# The names that `keras.applications` gives to the layers of one block: block1a_bn, conv2_block1_1_conv, block_3_expand.
-_BLOCK = re.compile(r"(.*?(?:block|expanded_conv)_?\d*[a-z]?)(?:_|$)")
+# The names that `keras.applications` gives to the layers of one block: block1a_bn, conv2_block1_1_conv, block_3_expand;
+# and blocks_0, as others have it.
+_BLOCK = re.compile(r"(.*?(?:blocks?|expanded_conv)_?\d*[a-z]?)(?:_|$)")
 _NORMALIZATION = (
     keras.layers.BatchNormalization,
     keras.layers.GroupNormalization,
