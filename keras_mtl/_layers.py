@@ -12,8 +12,9 @@ import keras
 
 from keras_mtl._graph import calls_between, key_of
 
-# The names that `keras.applications` gives to the layers of one block: block1a_bn, conv2_block1_1_conv, block_3_expand.
-_BLOCK = re.compile(r"(.*?(?:block|expanded_conv)_?\d*[a-z]?)(?:_|$)")
+# The names that `keras.applications` gives to the layers of one block: block1a_bn, conv2_block1_1_conv, block_3_expand;
+# and blocks_0, as others have it.
+_BLOCK = re.compile(r"(.*?(?:blocks?|expanded_conv)_?\d*[a-z]?)(?:_|$)")
 _NORMALIZATION = (
     keras.layers.BatchNormalization,
     keras.layers.GroupNormalization,
@@ -39,6 +40,13 @@ def layers_by_path(model: keras.Model) -> dict[str, keras.layers.Layer]:
 def has_graph(layer: Any) -> bool:
     """Whether a layer is a model with a graph of its own; one without is a layer like others."""
     return isinstance(layer, keras.Sequential) or (isinstance(layer, keras.Model) and hasattr(layer, "operations"))
+
+
+def inner_layers(layer: Any) -> list[keras.layers.Layer]:
+    """The layers that a layer holds, and those within them, each once, after all that hold it."""
+    # Private: Keras has a public list for models alone. tests/unit/transfer/test_flags.py would notice its change.
+    found = layer._flatten_layers(include_self=False, recursive=True)
+    return sorted(found, key=lambda each: -len(each._flatten_layers(include_self=False, recursive=True)))
 
 
 def matches(pattern: str, path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,14 +22,17 @@ class TaskAffinity(keras.callbacks.Callback):
 
     Every `every` steps, before the step, on its batch: for each task i the shared parameters take a step on the loss of
     i alone, and the losses of all tasks are computed with them. The affinity of i onto j is
-    `1 - L_j(after) / L_j(before)`; more than 0 means that i helped j. `affinity` is the mean over all measurements.
+    `(L_j(before) - L_j(after)) / |L_j(before)|`; more than 0 means that i helped j, for losses below 0 too. (The paper
+    has `1 - L_j(after) / L_j(before)`, the same for losses above 0.) `affinity` is the mean over all measurements.
     The tasks' own parameters stay where they are, units that are dropped are the same before and after, and afterwards
     weights, optimizer, balancer, moving statistics and random streams are what they were: the training is the same, bit
     for bit, with and without the callback. (Under several replicas, up to rounding: there, the step after a measurement
     is that of `train_on_batch`, another graph than that of `fit`.)
 
     Losses are those of the tasks, without the tasks' `weight`s, a balancer's weights or regularization. A pair of which
-    one task has no label in the batch, or where the loss of j is 0 or not finite, does not count in it.
+    one task has no label in the batch, or where the loss of j is 0 or not finite, does not count in it; neither does a
+    step on a gradient that is not finite, such as one that overflows in float16. Beside `transfer.FineTuning`, the step
+    is that of the stage's weights, and a stage that trains no shared weight is not measured.
 
     Each measurement takes, for T tasks, T passes backward and T + 1 forward, about T steps of training.
 
@@ -84,7 +88,7 @@ class TaskAffinity(keras.callbacks.Callback):
         self.tasks: tuple[str, ...] = ()
         self._measured: Any = None  # the model
         self._look_ahead: Any = None
-        self._made_for: Any = None  # the train function, which is a new one after `compile`
+        self._made_for: Any = None  # what was trained: new with every train function that is made
         self.reset()
 
     @property
@@ -119,7 +123,12 @@ class TaskAffinity(keras.callbacks.Callback):
         if not isinstance(state, Mapping) or set(state) != keys:
             raise ValueError(f"The state should be what `get_state` returned, with the keys {sorted(keys)}.")
         shape = (len(state["tasks"]),) * 2
-        sums, counts = np.array(state["sums"], float).reshape(shape), np.array(state["counts"], int).reshape(shape)
+        sums, counts = np.array(state["sums"], float), np.array(state["counts"], int)
+        if not sums.shape == counts.shape == shape:
+            raise ValueError(
+                f"The state of {shape[0]} tasks should have `sums` and `counts` of shape {shape}. Received: shapes "
+                f"{sums.shape} and {counts.shape}. Give what `get_state` returned."
+            )
         self.tasks = tuple(state["tasks"])
         self._sums, self.counts, self._until_next = sums, counts, int(state["until_next"])
         self._measured = None
@@ -139,15 +148,19 @@ class TaskAffinity(keras.callbacks.Callback):
         if self._measured is not model and not taken_up:
             self.tasks = names
             self.reset()
-        if self._made_for is not model.train_function:
-            self._look_ahead = model.make_look_ahead(self.learning_rate)
-            self._made_for = model.train_function
+        model.check_look_ahead(self.learning_rate)
         self._measured = model
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Asks for the batch if a measurement is due."""
         self._first = batch
-        if self._until_next <= 0:
+        if self._until_next > 0:
+            return
+        parts = self.model.partition
+        if self._made_for is not parts:  # a callback such as `FineTuning` has frozen or released weights
+            self._look_ahead = self.model.make_look_ahead(self.learning_rate) if parts.shared else None
+            self._made_for = parts
+        if self._look_ahead is not None:
             self.model.observe_next_batch(self._measure)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -161,6 +174,15 @@ class TaskAffinity(keras.callbacks.Callback):
                 logs.update(
                     {f"affinity_{source}_to_{target}": float(z) for target, z in zip(self.tasks, row, strict=True)}
                 )
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Says so if there was nothing to measure."""
+        if self._look_ahead is None and not self.counts.any() and self._made_for is self.model.partition:
+            warnings.warn(
+                "`TaskAffinity` has measured nothing, as no weight that tasks share was trained. Release some: "
+                "`transfer.unfreeze`.",
+                stacklevel=2,
+            )
 
     def _measure(self, batch: Any) -> None:
         affinity, defined = self._look_ahead(batch)

@@ -1,6 +1,6 @@
 """The engine: from a batch to an update of the weights. Only this package knows which framework computes."""
 
-from keras_mtl.engine._affinity import LookAhead
+from keras_mtl.engine._affinity import LookAhead, check_look_ahead
 from keras_mtl.engine._agreement import check_agreement
 from keras_mtl.engine._batch import checks_in_step
 from keras_mtl.engine._data import complete_weights, with_class_weights, with_second_stream
@@ -40,6 +40,7 @@ __all__ = [
     "can_shuffle",
     "check_agreement",
     "check_features",
+    "check_look_ahead",
     "check_shared",
     "checked",
     "checks_in_step",

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_mtl.balancers import BilevelBalancer
 from keras_mtl.engine._batch import Batch, batch_of
+from keras_mtl.engine._finite import are_finite
 from keras_mtl.engine._functions import needs_own_functions
 from keras_mtl.engine._partition import check_unchanged
 from keras_mtl.engine._replicas import sum_over_replicas
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 class LookAhead:
     """From a batch, as the training step is given it, to the affinities between the tasks.
 
-    The affinity of task i onto task j is `1 - L_j(after) / L_j(before)`, where "after" is a step on the loss of task i
-    alone, taken by the shared parameters alone. Both losses are of the same batch, with the same units dropped.
+    The affinity of task i onto task j is `(L_j(before) - L_j(after)) / |L_j(before)|`, where "after" is a step on the
+    loss of task i alone, taken by the shared parameters alone. Both losses are of the same batch, with the same units
+    dropped.
 
     Args:
         model: a compiled model.
@@ -40,15 +42,8 @@ class LookAhead:
 
     def __init__(self, model: TrainableModel, learning_rate: float | None) -> None:
         parts, optimizer = model.partition, model.optimizer
-        if len(model.tasks) < 2 or not parts.shared:
-            raise ValueError(
-                "Affinity is between tasks that share trainable weights. Received: a model with the tasks "
-                f"{[task.name for task in model.tasks]} and {len(parts.shared)} shared trainable variables."
-            )
-        within = [optimizer, *filter(None, [getattr(optimizer, "inner_optimizer", None)])]
-        if learning_rate is None:
-            for each in within:
-                _check_moves(each)
+        check_look_ahead(model, learning_rate, parts.shared)
+        within = _within(optimizer)
         self._model, self._learning_rate = model, learning_rate
         positions = {id(variable): index for index, variable in enumerate(model.trainable_variables)}
         check_unchanged(parts, [v for v in model.trainable_variables if id(v) not in _of_balancers(model)])
@@ -66,7 +61,8 @@ class LookAhead:
     def __call__(self, batch: Any) -> tuple[np.ndarray, np.ndarray]:
         """The affinities and whether each is defined, `[num_tasks, num_tasks]`: of row i onto column j.
 
-        It is not where one of the two tasks has no label in the batch, or the loss of j is 0 or not finite.
+        It is not where one of the two tasks has no label in the batch, the loss of j is 0 or not finite, or the
+        gradient of i is not finite.
 
         Args:
             batch: a batch, or, under a strategy, the batches of the replicas.
@@ -99,9 +95,16 @@ class LookAhead:
             scaled = [share * scale for share in shares]
         before = sum_over_replicas(tf.stack(shares))
         step = self._optimizer_step if self._learning_rate is None else self._descent
-        rows = [self._losses(batch, here, state, step(tape.gradient(each, shared), shared, scale)) for each in scaled]
-        affinity = 1 - tf.stack(rows) / before  # [num_tasks, num_tasks], by the broadcast of a row
-        both = tf.logical_and(batch.active[:, tf.newaxis], batch.active[tf.newaxis, :])
+        rows, faults = [], []
+        for each in scaled:
+            gradients = tape.gradient(each, shared)
+            faults.append(tf.cast(tf.logical_not(are_finite(gradients)), "float32"))
+            rows.append(self._losses(batch, here, state, step(gradients, shared, scale)))
+        # [num_tasks, num_tasks], by the broadcast of a row
+        affinity = (before - tf.stack(rows)) / tf.abs(before)
+        # An optimizer that scales the loss leaves out a step whose gradient has overflowed, which says nothing.
+        sound = tf.logical_and(batch.active, sum_over_replicas(tf.stack(faults)) == 0)
+        both = tf.logical_and(sound[:, tf.newaxis], batch.active[tf.newaxis, :])
         return affinity, tf.logical_and(both, tf.math.is_finite(affinity))
 
     def _losses(self, batch: Batch, here: Sequence[Any], state: Sequence[Any], moved: Sequence[Any]) -> Any:
@@ -130,6 +133,30 @@ class LookAhead:
         for variable, value in zip(self._held, held, strict=True):
             variable.assign(value)
         return moved
+
+
+def check_look_ahead(model: TrainableModel, learning_rate: float | None, shared: Sequence[Any]) -> None:
+    """Raises a `ValueError` if there is no affinity, or a step of the optimizer would not show what the gradient does.
+
+    Args:
+        model: a compiled model.
+        learning_rate: of a step of plain gradient descent, or None for a step of the model's optimizer.
+        shared: the shared variables that are trained, or may be.
+    """
+    if len(model.tasks) < 2 or not shared:
+        raise ValueError(
+            "Affinity is between tasks that share trainable weights. Received: a model with the tasks "
+            f"{[task.name for task in model.tasks]} and {len(shared)} shared trainable variables."
+        )
+    if learning_rate is None:
+        for each in _within(model.optimizer):
+            _check_moves(each)
+
+
+def _within(optimizer: Any) -> list[Any]:
+    """An optimizer, and those that it holds."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    return [optimizer] if inner is None else [optimizer, *_within(inner)]
 
 
 def _check_moves(optimizer: keras.optimizers.Optimizer) -> None:

@@ -56,9 +56,9 @@ def average_weights(
         A new `MultiTaskModel`, not compiled. The members are left as they are.
 
     Raises:
-        ValueError: if the members differ in tasks, inputs or architecture, a file is of no such model, or `method` and
-            `validation_data` do not go together. From `"greedy"`, too: if the best value of a metric is 0, by which
-            relative changes have no meaning.
+        ValueError: if the members differ in tasks, inputs or architecture, one has weights that are not finite, a file
+            is of no such model, or `method` and `validation_data` do not go together. From `"greedy"`, too: if the best
+            value of a metric is 0, by which relative changes have no meaning.
 
     Example:
 
@@ -114,6 +114,14 @@ def _members(models: Any) -> tuple[MultiTaskModel, list[list[np.ndarray]]]:
                 ) from error
             member = scratch
         values.append([np.array(variable) for variable in _variables(member)])
+    for index, (model, member) in enumerate(zip(models, values, strict=True)):
+        floats = (np.asarray(each, "float32") for each in member if keras.backend.is_float_dtype(str(each.dtype)))
+        if not all(np.isfinite(each).all() for each in floats):
+            name = repr(model.name) if isinstance(model, MultiTaskModel) else f"`{model}`"
+            raise ValueError(
+                f"The members should have finite weights. Received: NaN or infinite ones in models[{index}], {name}, "
+                "whose training has diverged. Leave it out."
+            )
     return template, values
 
 

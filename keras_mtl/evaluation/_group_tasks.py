@@ -46,7 +46,8 @@ def group_tasks(affinity: Any, num_models: int, tasks: Sequence[str] | None = No
     is served by that of its groups which is worth most to it. What is maximized is the sum, over the tasks, of the
     value of the group that serves it, over all choices of at most `num_models` groups. A task may be in several groups;
     it is in one that does not serve it only if its presence there raises the sum. Of choices of the same sum, one of
-    fewer models and smaller groups is taken.
+    the fewest models is taken, each of the smallest group that is worth as much to the tasks that it serves; with tasks
+    served in another way, groups of the same sum may be smaller.
 
     It is solved by dynamic programming over sets of tasks: first the best group for each set that it serves, then the
     best partition of the tasks into such sets. Twelve tasks take about a second.
@@ -121,7 +122,7 @@ def _checked(affinity: Any) -> np.ndarray:
         raise ValueError(
             f"Parameter `affinity` should be finite off the diagonal. Received: {len(pairs)} pairs (row, column) that "
             f"are not, such as {pairs[:5]}. A pair that was never measured has no affinity: train for longer, measure "
-            "more often, or leave out a task."
+            "more often, or leave out a task. A gain is NaN where a training diverged, or over a metric of 0."
         )
     return matrix
 

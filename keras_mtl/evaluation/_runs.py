@@ -111,9 +111,15 @@ def _in_process(plan: Plan, work: Work, job: Job, path: Path | None) -> dict[str
     return found
 
 
+def _file_of(run: str) -> str:
+    """The name of the file of a run: that of the settings is theirs, whatever a task is called."""
+    name = f"{run}.json"
+    return name if name.lower() != _SETTINGS else f"{run} (run).json"
+
+
 def _keep(path: Path | None, name: str, result: Found) -> None:
     if path is not None:
-        with replacing(path / f"{name}.json", overwrite=True) as new:
+        with replacing(path / _file_of(name), overwrite=True) as new:
             new.write_text(json.dumps({"run": name, "time": time.time(), "found": result}, indent=2), encoding="utf-8")
 
 
@@ -140,7 +146,7 @@ def _taken_up(path: Path, settings: Mapping[str, Any]) -> dict[str, Found]:
     for file in sorted(path.glob("*.json")):
         if file.name != _SETTINGS:
             result = json.loads(file.read_text(encoding="utf-8"))
-            if result["run"] != file.stem:
+            if _file_of(result["run"]) != file.name:
                 raise ValueError(f"`{file}` should have the run {file.stem!r}. Received: {result['run']!r}")
-            found[file.stem] = result["found"]
+            found[result["run"]] = result["found"]
     return found

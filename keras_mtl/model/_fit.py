@@ -10,6 +10,7 @@ from keras_mtl import engine
 from keras_mtl.balancers import BilevelBalancer
 from keras_mtl.model._epoch_end import EpochEnd
 from keras_mtl.model._faults import RaiseOnFault
+from keras_mtl.model._frozen import check_trained
 from keras_mtl.model._resume import Resume, Track, resume_callbacks
 
 
@@ -20,6 +21,7 @@ def check_labels(model: Any, x: Any, y: Any, *, whole: bool = True) -> Any:
 
 def check_train_on_batch(model: Any, arguments: dict[str, Any]) -> None:
     """Raises a `ValueError` if a step on one batch cannot do what is asked for, and `fit` can."""
+    check_trained(model)
     if isinstance(model.loss_balancer, BilevelBalancer):
         raise ValueError(
             f"The balancer `{type(model.loss_balancer).__name__}` needs a second stream of data in each step, which "
@@ -40,6 +42,7 @@ def prepare_for_fit(model: Any, arguments: dict[str, Any], balancing_data: Any) 
         arguments: the arguments of `keras.Model.fit` that were given, changed in place.
         balancing_data: the second stream, or None.
     """
+    check_trained(model)
     source = arguments["x"]
     x, y = engine.strings_as_tensors(source), arguments["y"]
     arguments["x"] = check_labels(model, x, y)

@@ -84,7 +84,6 @@ class MultiTaskModel(SteppedModel):
         self.fault_counters: list[keras.metrics.Metric] = []
         self.on_nonfinite: str | None = None
         self._observers: list[Callable[[Any], None]] = []
-        self._saved_positions: Mapping[str, Any] = MappingProxyType({})
         self.progress = Progress()
 
     def compile(  # noqa: A003
@@ -126,6 +125,20 @@ class MultiTaskModel(SteppedModel):
         >>> model = mtl.build_model("mlp", [mtl.tasks.Regression("a"), mtl.tasks.Regression("b")], input_shape=(3,))
         >>> model.compile("adam", balancer=["uncertainty", "pcgrad"])
         """
+        self._configure(optimizer, balancer, loss, metrics, weighted_metrics, on_nonfinite, **kwargs)
+        self._optimize(self.trainable_variables)
+
+    def _configure(
+        self,
+        optimizer: Any,
+        balancer: Any,
+        loss: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        weighted_metrics: Mapping[str, Any] | None = None,
+        on_nonfinite: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """All that `compile` does but for building the optimizer."""
         if "loss_weights" in kwargs:
             raise ValueError(
                 "Weights of losses are given by the tasks or the balancer here. Give the tasks a `weight`, or pass "
@@ -147,7 +160,7 @@ class MultiTaskModel(SteppedModel):
                 warnings.warn(
                     f"The balancer `{type(part).__name__}` settles a conflict between tasks, and this model has one, "
                     f"{self.tasks[0].name!r}: it costs time and brings nothing. Use balancer='equal'.",
-                    stacklevel=2,
+                    stacklevel=3,
                 )
         check_replicas(self, found, on_nonfinite)
         # All state is made here, under the strategy of the model's own, and not at the first `fit`, so that a model can
@@ -168,13 +181,8 @@ class MultiTaskModel(SteppedModel):
             guarded = [] if on_nonfinite is None else names
             self.fault_counters.clear()
             self.fault_counters.extend(keras.metrics.Sum(name=f"{name}_skipped") for name in guarded)
-            bind_to_model(self.optimizer, self)
-            positions = self._saved_positions.get("positions")
-            optimized = self.trainable_variables if positions is None else [self.weights[each] for each in positions]
-            engine.build_optimizer(self.optimizer, optimized)
         # Proxies, which Keras does not track: what is in them is tracked elsewhere.
         self._partition = MappingProxyType({"partition": parts})
-        self._optimized = MappingProxyType({"variables": optimized})
         self._metric_rows = MappingProxyType({"rows": rows})
         self.loss, self.on_nonfinite = losses, on_nonfinite
         self.task_losses = engine.TaskLosses(losses)
@@ -188,6 +196,13 @@ class MultiTaskModel(SteppedModel):
                 **kwargs,
             }
         )
+
+    def _optimize(self, variables: Sequence[Any]) -> None:
+        """Builds the optimizer over the variables that it may ever update."""
+        with self.distribute_strategy.scope():
+            bind_to_model(self.optimizer, self)
+            engine.build_optimizer(self.optimizer, variables)
+        self._optimized = MappingProxyType({"variables": variables})  # a proxy, as above
         engine.check_agreement(self)
 
     @property
@@ -300,41 +315,3 @@ class MultiTaskModel(SteppedModel):
     def get_metrics_result(self) -> dict[str, Any]:
         """The logs so far: the metrics of tasks bear the names of these."""
         return logs_of(self.metrics, self.task_metrics)
-
-    def get_config(self) -> dict[str, Any]:
-        """The graph, as a plain Functional model, and the tasks."""
-        graph = keras.Model(self.input, self.output, name=self.name)
-        return {
-            "graph": keras.saving.serialize_keras_object(graph),
-            "tasks": [keras.saving.serialize_keras_object(task) for task in self.tasks],
-            "trainable": self.trainable,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> MultiTaskModel:
-        """A model from what `get_config` returned."""
-        graph = keras.saving.deserialize_keras_object(config["graph"], custom_objects=custom_objects)
-        found = [keras.saving.deserialize_keras_object(task, custom_objects=custom_objects) for task in config["tasks"]]
-        return cls(graph.input, graph.output, found, name=graph.name, trainable=config["trainable"])
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """The arguments of `compile`, or None before it was called."""
-        if not self.compiled:
-            return None
-        arguments = {"optimizer": self.optimizer, "balancer": list(self._balancers), **self._compile_arguments}
-        config = keras.saving.serialize_keras_object(arguments)
-        optimized = [id(variable) for variable in self.optimized_variables]
-        if optimized != [id(variable) for variable in self.trainable_variables]:
-            position = {id(variable): index for index, variable in enumerate(self.weights)}
-            config["optimized_weights"] = [position[each] for each in optimized]
-        return config
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles the model with what `get_compile_config` returned."""
-        config = dict(config)
-        # What was frozen after `compile` has its place in the optimizer's state.
-        self._saved_positions = MappingProxyType({"positions": config.pop("optimized_weights", None)})
-        try:
-            self.compile(**keras.saving.deserialize_keras_object(config))
-        finally:
-            self._saved_positions = MappingProxyType({})

@@ -42,6 +42,16 @@ class SteppedModel(StoredModel):
         """Takes back what waits for the next batch."""
         self._observers.clear()
 
+    def check_look_ahead(self, learning_rate: float | None = None) -> None:
+        """Raises a `ValueError` if `make_look_ahead` would not do with what `compile` found trainable.
+
+        Args:
+            learning_rate: as there.
+        """
+        shared = {id(variable) for layer in self.partition.shared_layers for variable in layer.weights}
+        may_train = [variable for variable in self._optimized["variables"] if id(variable) in shared]
+        engine.check_look_ahead(self, learning_rate, may_train)
+
     def make_look_ahead(self, learning_rate: float | None = None) -> Callable[[Any], tuple[Any, Any]]:
         """Makes a function from such a batch to the affinities between the tasks, which `TaskAffinity` averages.
 
@@ -53,7 +63,7 @@ class SteppedModel(StoredModel):
             row's task lowers the loss of the column's, and whether that is defined.
 
         Raises:
-            ValueError: if the tasks share no trainable weight, or the optimizer would not move.
+            ValueError: if the tasks share no weight that is trained now, or the optimizer would not move.
         """
         return engine.LookAhead(self, learning_rate)
 

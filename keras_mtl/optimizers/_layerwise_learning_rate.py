@@ -10,6 +10,7 @@ import keras
 from keras_mtl._checks import check_number
 from keras_mtl._layers import layers_by_path, levels, matched
 from keras_mtl._registry import serializable
+from keras_mtl.optimizers._inner import Scaled, check_inner, path_in_model, signatures
 
 
 @serializable
@@ -19,7 +20,9 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
     Use it to fine-tune a pretrained backbone: its first layers, which are general, move less than its last ones, and
     those less than the new heads. What is multiplied is the learning rate with which a variable is updated and its
     weights decay, and not its gradient, so that it does what it says under Adam too, which is blind to the scale of
-    gradients. With a multiplier of 0 a variable stays as it is, to the bit, and so do its moments.
+    gradients. With a multiplier of 0 a weight stays as it is, to the bit, and so do its moments; but Keras applies a
+    constraint of its layer, sets it, with `use_ema`, to an average that is rounded, and has the moving statistics of a
+    batch normalization follow the data. `transfer.freeze` leaves them all.
 
     Sources: J. Howard and S. Ruder, "Universal Language Model Fine-tuning for Text Classification", ACL 2018, for
     discriminative learning rates; K. Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators Rather Than
@@ -35,16 +38,18 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
     without, patterns are matched with the `path` of the variables, which may lack the names of nested models.
 
     Args:
-        inner_optimizer: a Keras optimizer, its name or its config. It is the wrapper's from then on. A
-            `LossScaleOptimizer` goes around the wrapper; `compile` does so for float16.
+        inner_optimizer: a new Keras optimizer, its name or its config. It is the wrapper's from then on. A
+            `LossScaleOptimizer` goes around the wrapper; `compile` does so for float16. `Adafactor` and `Ftrl` will not
+            do: a tenth of their learning rate is not a tenth of their step.
         multipliers: numbers of at least 0 by pattern. Defaults to none.
         decay: above 0 and at most 1: a layer at level `n` from the outputs has the multiplier `decay ** n`. Defaults to
             None, no decay.
         name: the name of the optimizer.
 
     Raises:
-        ValueError: if an argument is out of range, the optimizer does not update variables one by one, or, when it
-            meets the model, a pattern matches nothing.
+        ValueError: if an argument is out of range, the optimizer does not update variables one by one, was built or
+            wrapped before, or has a step that is no multiple of its learning rate; or, when it meets the model, a
+            pattern matches nothing.
 
     Example:
 
@@ -66,11 +71,7 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
         name: str | None = None,
     ) -> None:
         inner = keras.optimizers.get(inner_optimizer)
-        if type(inner).apply is not keras.optimizers.Optimizer.apply:
-            raise ValueError(
-                "Parameter `inner_optimizer` should be an optimizer that updates each variable by its `update_step`. "
-                f"Received: a {type(inner).__name__}. Wrap what is inside it, and put it around the wrapper."
-            )
+        check_inner(inner)
         if multipliers is not None and not isinstance(multipliers, Mapping):
             raise ValueError(
                 f"Parameter `multipliers` should be a dict of numbers by pattern. Received: multipliers={multipliers!r}"
@@ -87,6 +88,7 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
         self.multiplier_by_path: dict[str, float] = {}
         self._by_variable: dict[int, float] = {}
         self._by_position: tuple[float, ...] = ()
+        self._signatures: tuple[str, ...] = ()
         self._update, self._decay_weights = inner.update_step, inner._apply_weight_decay
         inner.update_step = self.update_step
         # Private: weights decay with the learning rate, apart from `update_step`, and Keras has no public place to say
@@ -106,9 +108,7 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
         level_of = levels(model) if self.decay is not None else {}
         for path, layer in layers_by_path(model).items():
             for variable in layer.weights:
-                names = variable.path.split("/")
-                own = names[names.index(layer.name) + 1 :] if layer.name in names else names
-                rows.append((variable, "/".join([path, *own]), level_of.get(id(layer), 0)))
+                rows.append((variable, path_in_model(path, layer, variable), level_of.get(id(layer), 0)))
         of_layers = {id(variable) for variable, _, _ in rows}
         rows += [(each, each.path, 0) for each in model.trainable_variables if id(each) not in of_layers]
         found = self._found([path for _, path, _ in rows], [level for _, _, level in rows])
@@ -133,6 +133,7 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
             return
         variables = list(variables)
         self._by_position = self._of(variables)
+        self._signatures = signatures(variables)
         self.inner_optimizer.build(variables)
         super().build(variables)
 
@@ -146,7 +147,7 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
                     f"model's, {unknown[:3]}. Call `bind` with that one."
                 )
             return tuple(self._by_variable[id(variable)] for variable in variables)
-        if len(self._by_position) == len(variables):  # of a file
+        if self._by_position and self._signatures == signatures(variables):  # of a file
             return self._by_position
         if self.decay is not None:
             raise ValueError(
@@ -185,7 +186,7 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
             if multiplier == 1:
                 self._decay_weights(group)
             elif multiplier > 0:
-                scaled: Any = _Scaled(self.inner_optimizer, multiplier)
+                scaled: Any = Scaled(self.inner_optimizer, multiplier)
                 type(self.inner_optimizer)._apply_weight_decay(scaled, group)
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
@@ -234,6 +235,23 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
         """What the inner optimizer does at the end of training."""
         self.inner_optimizer.finalize_variable_values(var_list)
 
+    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
+        """Excludes variables from the inner optimizer's weight decay, before it is built.
+
+        Args:
+            var_list: variables.
+            var_names: parts of the names of variables.
+        """
+        self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Sets the state of the inner optimizer.
+
+        Args:
+            weights: a value for each of `variables`.
+        """
+        self.inner_optimizer.set_weights(weights)
+
     def save_own_variables(self, store: Any) -> None:
         """Saves nothing: Keras saves the inner optimizer for itself."""
 
@@ -248,6 +266,7 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
             "decay": self.decay,
             "name": self.name,
             "multiplier_by_position": list(self._by_position),
+            "signature_by_position": list(self._signatures),
         }
 
     @classmethod
@@ -255,22 +274,11 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
         """An optimizer from what `get_config` returned."""
         config = dict(config)
         # Of a plain Keras model, which nobody tells the optimizer of when it is loaded, and whose paths may be others.
-        known = config.pop("multiplier_by_position", ())
+        known, their_signatures = config.pop("multiplier_by_position", ()), config.pop("signature_by_position", ())
         inner = keras.optimizers.deserialize(config.pop("inner_optimizer"), custom_objects=custom_objects)
         optimizer = cls(inner, **config)
-        optimizer._by_position = tuple(known)
+        optimizer._by_position, optimizer._signatures = tuple(known), tuple(their_signatures)
         return optimizer
-
-
-class _Scaled:
-    """An optimizer as it would be with a smaller learning rate."""
-
-    def __init__(self, optimizer: Any, multiplier: float) -> None:
-        self._optimizer = optimizer
-        self.learning_rate = optimizer.learning_rate * multiplier
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._optimizer, name)
 
 
 def bind_to_model(optimizer: Any, model: keras.Model) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keras_mtl import engine
 from keras_mtl._checks import check_integer, check_integers
 from keras_mtl.model import MultiTaskModel
 from keras_mtl.transfer._copy_weights import copy_weights, correspondence
@@ -68,7 +70,8 @@ def alternate(
     Args:
         source: a compiled model of the source tasks.
         target: a compiled model of the target tasks, not the same.
-        source_data: what `source.fit` takes: a data set that yields `(inputs, {label: values})`, or a tuple of arrays.
+        source_data: what `source.fit` takes: a data set that yields `(inputs, {label: values})`, or a tuple of arrays,
+            `(inputs, {label: values})` or `(inputs, {label: values}, sample weights)`.
         target_data: the same for `target`.
         source_validation: what `source.evaluate` takes, in the same form.
         target_validation: the same for `target`.
@@ -83,8 +86,8 @@ def alternate(
         An `Alternation`. The models have the weights of the last round.
 
     Raises:
-        ValueError: before any training, if an argument is out of range, a model is not compiled, or the models share no
-            layers.
+        ValueError: before any training, if an argument is out of range, a model is not compiled, the models share no
+            layers, or data do not fit the tasks.
 
     Example:
 
@@ -111,18 +114,24 @@ def alternate(
     _check_models(source, target)
     to_target = _shared(source, target, shared)
     to_source = {other: own for own, other in to_target.items()}
+    given = (source_data, source_validation, target_data, target_validation)
+    names = ("source_data", "source_validation", "target_data", "target_validation")
+    of_source, source_held, of_target, target_held = (
+        _arguments(model, data, name)
+        for model, data, name in zip((source,) * 2 + (target,) * 2, given, names, strict=True)
+    )
     sides = [
-        (source, target, to_target, source_data, source_validation, turns[0]),
-        (target, source, to_source, target_data, target_validation, turns[1]),
+        (source, target, to_target, of_source, source_held, turns[0]),
+        (target, source, to_source, of_target, target_held, turns[1]),
     ]
     found: list[list[dict[str, float]]] = [[], []]
     rounds_without_gain = 0
     for number in range(1, rounds + 1):
         for model, other, carried, data, _, turn in sides:
-            model.fit(*_arguments(data), epochs=turn, verbose=verbose)
+            model.fit(**data, epochs=turn, verbose=verbose)
             copy_weights(model, other, carried)
         for metrics, (model, _, _, _, validation, _) in zip(found, sides, strict=True):
-            metrics.append(model.evaluate(*_arguments(validation), verbose=0, return_dict=True))
+            metrics.append(model.evaluate(**validation, verbose=0, return_dict=True))
         _logger.info("Round %d of %d: source %s, target %s", number, rounds, found[0][-1], found[1][-1])
         gained = any(_gained(model, metrics) for metrics, (model, *_) in zip(found, sides, strict=True))
         rounds_without_gain = 0 if gained else rounds_without_gain + 1
@@ -156,14 +165,29 @@ def _shared(source: Any, target: Any, shared: Any) -> dict[str, str]:
     return found
 
 
-def _arguments(data: Any) -> tuple[Any, ...]:
-    return data if isinstance(data, tuple) else (data,)
+def _arguments(model: MultiTaskModel, data: Any, parameter: str) -> dict[str, Any]:
+    """The arguments of `fit` and `evaluate`, once the labels are checked."""
+    if isinstance(data, list) or (isinstance(data, tuple) and len(data) not in (2, 3)):
+        raise ValueError(
+            f"Parameter `{parameter}` should be a data set, or a tuple of inputs, labels by key and, as a third, "
+            f"sample weights. Received: a {type(data).__name__} of {len(data)}"
+        )
+    found = dict(zip(("x", "y", "sample_weight"), data if isinstance(data, tuple) else (data,), strict=False))
+    try:
+        engine.checked(model.tasks, found["x"], found.get("y"), in_pipeline=False)
+    except ValueError as error:
+        raise ValueError(
+            f"Parameter `{parameter}` should fit the tasks of the model {model.name!r}: {error}"
+        ) from error
+    return found
 
 
 def _gained(model: MultiTaskModel, metrics: Sequence[Mapping[str, float]]) -> bool:
-    """Whether a primary metric is better in the last round than in all before."""
+    """Whether a primary metric is better in the last round than in all before, of which some may be NaN."""
     for task in model.tasks:
         *before, last = (found[f"{task.name}_{task.primary_metric}"] for found in metrics)
-        if not before or (last > max(before) if task.higher_is_better else last < min(before)):
+        known = [value for value in before if not math.isnan(value)]
+        first = not before or (not known and not math.isnan(last))
+        if first or (known and (last > max(known) if task.higher_is_better else last < min(known))):
             return True
     return False

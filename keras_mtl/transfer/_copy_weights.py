@@ -28,7 +28,8 @@ def copy_weights(
 
     Use it to begin with what another model has learnt: a backbone that was trained on other tasks, a single-task model,
     a model with other heads. A layer is copied whole, moving statistics included, or not at all. Optimizers,
-    balancers and random numbers are left as they are.
+    balancers and random numbers are left as they are: where an optimizer keeps weights of its own since `compile`, such
+    as `ScheduleFreeAdamW` or one with `use_ema=True`, copy first and compile then, or it goes on from the old ones.
 
     The path of a layer leads through the models that contain it: `"encoder/conv_1"` is the layer `conv_1` of the nested
     model `encoder`.
@@ -102,7 +103,11 @@ def _copy(source: Any, target: Any, by: Any, *, strict: bool, write: bool) -> tu
             raise ValueError(f"With strict=True, all layers should correspond. Received:\n{report}")
         if write:
             _write(source_path, target_path, [(given[other], wanted[own]) for own, other in copied.items()])
+            progress = getattr(target, "progress", None)  # of a `MultiTaskModel`
+            loaded = progress is not None and progress.loaded
             target.load_weights(target_path)
+            if progress is not None:
+                progress.loaded = loaded  # that of a training which goes on from a file, and this is none
     return report, copied
 
 

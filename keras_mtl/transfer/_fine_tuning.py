@@ -11,7 +11,7 @@ import keras
 from keras_mtl._layers import layers_by_path
 from keras_mtl.model import MultiTaskModel
 from keras_mtl.optimizers import begin_anew
-from keras_mtl.transfer._freeze import open_models, set_trainable
+from keras_mtl.transfer._freeze import open_models, set_trainable, unchanged_if_refused
 from keras_mtl.transfer._selection import backbone_of, chosen
 from keras_mtl.transfer._stage import Stage
 
@@ -92,16 +92,17 @@ class FineTuning(keras.callbacks.Callback):
         self._part = part = backbone_of(self.model, self.backbone)
         self._released = [set(chosen(self.model, part, stage.layers, stage.blocks)) for stage in self.stages]
         known = {id(variable) for variable in self.model.optimized_variables}
-        for position in range(len(self.stages)):
-            self._set_trainable(position)
-            unknown = [each.path for each in self.model.trainable_variables if id(each) not in known]
-            if unknown:
-                raise ValueError(
-                    f"Stage {position + 1} should train weights that were trainable when the model was compiled. "
-                    f"Received: {len(unknown)} others, the first being {unknown[0]!r}. Compile the model with its "
-                    "backbone trainable (`transfer.unfreeze`): the stages freeze it."
-                )
-        self._warn_of_cuts(int(self.params["epochs"]))
+        with unchanged_if_refused(self.model):
+            for position in range(len(self.stages)):
+                self._set_trainable(position)
+                unknown = [each.path for each in self.model.trainable_variables if id(each) not in known]
+                if unknown:
+                    raise ValueError(
+                        f"Stage {position + 1} should train weights that were trainable when the model was compiled. "
+                        f"Received: {len(unknown)} others, the first being {unknown[0]!r}. Compile the model with its "
+                        "backbone trainable (`transfer.unfreeze`): the stages freeze it."
+                    )
+            self._warn_of_cuts(int(self.params["epochs"]))
 
     def _warn_of_cuts(self, epochs: int) -> None:
         begin, cuts = 0, []

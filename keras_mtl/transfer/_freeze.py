@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import keras
 
 from keras_mtl._checks import check_one_of
-from keras_mtl._layers import has_graph
+from keras_mtl._layers import has_graph, inner_layers
 from keras_mtl.transfer._selection import backbone_of, check_model, chosen
 
 NORMALIZATION = ("follow", "frozen", "adapt")
@@ -25,7 +26,9 @@ def freeze(
 
     Use it to train heads on features as they are. `FineTuning` freezes and releases by itself, while it trains.
 
-    A compiled model needs no second `compile` for it: the optimizer keeps what it has for the frozen weights.
+    A compiled model needs no second `compile` for it: the optimizer keeps what it has for the frozen weights. It does
+    need one where the optimizer has `use_ema=True`, or the balancer a number for each shared weight (`moco`, `db_mtl`,
+    `excess_mtl`): `fit` raises a `ValueError` otherwise, however the weights were frozen.
 
     Args:
         model: a Functional or Sequential model.
@@ -122,20 +125,45 @@ def _set(
 
 
 def set_trainable(layer: keras.layers.Layer, value: bool, batch_normalization: str) -> None:
-    """Freezes or releases a layer.
+    """Freezes or releases a layer, and what is in it.
 
     Args:
         layer: a layer without a graph of its own.
         value: whether it is to be trained.
-        batch_normalization: the rule for batch normalizations.
+        batch_normalization: the rule for batch normalizations, those within the layer too.
     """
-    if not isinstance(layer, keras.layers.BatchNormalization):
-        layer.trainable = value
-        return
-    layer.trainable = batch_normalization == "adapt" or (value and batch_normalization != "frozen")
-    if not value and batch_normalization == "adapt":
+    inner = inner_layers(layer)
+    normalizations = [each for each in (layer, *inner) if isinstance(each, keras.layers.BatchNormalization)]
+    adapts = not value and batch_normalization == "adapt" and bool(normalizations)
+    # A flag goes on to the layers within: first that of the outer one, and those of the normalizations last.
+    _put(layer, value or adapts)
+    for each in inner:
+        _put(each, value)
+    for each in normalizations:
+        _put(each, batch_normalization == "adapt" or (value and batch_normalization != "frozen"))
+    if adapts:
         for variable in layer.trainable_variables:
             variable.trainable = False
+
+
+def _put(layer: keras.layers.Layer, value: bool) -> None:
+    # An assignment of what a flag is already does nothing on TensorFlow: variables that were frozen by themselves, and
+    # layers within, would stay as they are.
+    layer.trainable = not value
+    layer.trainable = value
+
+
+@contextlib.contextmanager
+def unchanged_if_refused(model: keras.Model) -> Iterator[None]:
+    """What is frozen in a model is so again if something is raised within."""
+    flags = [(each, each.trainable) for each in (model, *inner_layers(model))]
+    variables = [(variable, variable.trainable) for variable in model.variables]
+    try:
+        yield
+    except BaseException:
+        for each, value in (*flags, *variables):
+            each.trainable = value
+        raise
 
 
 def open_models(model: keras.Model) -> None:

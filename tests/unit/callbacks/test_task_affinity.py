@@ -382,6 +382,9 @@ def test_models_that_have_no_affinity_are_refused_before_training():
     refused(model, r"state that was set is of the tasks \['a', 'z'\]", other)
     with pytest.raises(ValueError, match="should be what `get_state` returned"):
         other.set_state({})
+    for key, value in (("sums", [[1.0]]), ("counts", [1, 2, 3, 4])):
+        with pytest.raises(ValueError, match=r"of 2 tasks should have `sums` and `counts` of shape \(2, 2\). Received"):
+            other.set_state({**other.get_state(), key: value})
 
 
 def test_accumulated_gradients_with_plain_descent():

@@ -75,6 +75,20 @@ def test_it_is_taken_up_where_it_was_left(tmp_path, whole):
     np.testing.assert_array_equal(again.metrics["validation"], found.metrics["validation"])
 
 
+def small(subset):
+    return build_model("mlp", subset, input_shape=(6,))
+
+
+def test_a_task_may_be_called_settings(tmp_path):
+    kinds = [tasks.Regression(name) for name in ("settings", "b")]
+    x = np.random.default_rng(0).normal(size=(40, 6)).astype("float32")
+    data = tf.data.Dataset.from_tensor_slices((x, {task.name: x[:, 0] for task in kinds})).batch(20)
+    arguments = {**SETTINGS, "epochs": 1, "folder": tmp_path / "results"}
+    first, again = (affinity(small, kinds, data, data, **arguments) for _ in range(2))
+    np.testing.assert_array_equal(first.metrics["validation"], again.metrics["validation"])
+    assert (tmp_path / "results" / "settings.json").is_file()
+
+
 @pytest.mark.parametrize(
     "change, key",
     [

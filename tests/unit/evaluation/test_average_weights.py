@@ -200,3 +200,39 @@ def test_bad_input(tmp_path):
     ]:
         with pytest.raises(ValueError, match=message):
             average_weights(*arguments)
+
+
+def wired(*, crossed=False, activation="relu", name=None):
+    inputs = keras.Input((6,))
+    low = keras.layers.Dense(8)(inputs)
+    high = keras.layers.Activation(activation, name=name)(keras.layers.Dense(8)(low))
+    both = keras.layers.Add()([high if crossed else low, high])
+    outputs = {"a": keras.layers.Dense(1)(high), "b": keras.layers.Dense(1)(both)}
+    return MultiTaskModel(inputs, outputs, [tasks.Regression("a"), tasks.Regression("b")])
+
+
+def test_models_that_are_wired_in_another_way():
+    average_weights([wired(), wired(name="another")])
+    with pytest.raises(ValueError, match="layers that differ, or read others, such as 'add"):
+        average_weights([wired(), wired(crossed=True)])
+    one = wired()
+    exchanged = {"a": one.output["b"], "b": one.output["a"]}
+    with pytest.raises(ValueError, match="one architecture.*Received: (outputs of other|layers that differ)"):
+        average_weights([one, MultiTaskModel(one.input, exchanged, one.tasks)])
+
+
+def test_a_name_that_is_an_option_too():
+    with pytest.raises(ValueError, match="layers that differ, or read others, such as 'relu' and 'tanh'"):
+        average_weights([wired(name="relu"), wired(activation="tanh", name="tanh")])
+
+
+@pytest.mark.parametrize("method", ["uniform", "greedy"])
+def test_a_member_that_diverged_is_named(method, tmp_path):
+    first, second = two_task_model(), two_task_model(1)
+    second.get_layer("trunk").bias.assign(np.full(16, np.nan))
+    data = two_task_data(20) if method == "greedy" else None
+    with pytest.raises(ValueError, match=rf"NaN or infinite ones in models\[1\], '{second.name}', whose training has"):
+        average_weights([first, second], method, data)
+    second.save_weights(tmp_path / "bad.weights.h5")
+    with pytest.raises(ValueError, match=r"in models\[1\], `.*bad.weights.h5`"):
+        average_weights([first, tmp_path / "bad.weights.h5"], method, data)

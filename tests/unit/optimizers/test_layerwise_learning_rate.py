@@ -134,14 +134,27 @@ def test_tasks_without_a_label_keep_their_moments_through_two_wrappers():
         model = two_task_model()
         model.compile(wrapped(KINDS["adamw"](), {"a": 0.5}))
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-    begin = model.get_layer("a").get_weights()[0]
-    seen = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: after.append(model.get_layer("a").get_weights()[0])
-    )
+    adam = model.optimizer.inner_optimizer.inner_optimizer
+    positions = {variable.path: index for index, variable in enumerate(model.trainable_variables)}
     after = []
-    model.fit(X, y, batch_size=20, shuffle=False, callbacks=[seen], verbose=0)
-    assert np.abs(after[0] - begin).max() > 0
-    np.testing.assert_array_equal(after[2], after[0])
+
+    def note(batch, logs):
+        rows = {}
+        for name in ("a", "b"):
+            at = positions[f"{name}/kernel"]
+            kept = model.get_layer(name).kernel, adam._momentums[at], adam._velocities[at]
+            rows[name] = [np.array(each) for each in kept]
+        after.append(rows)
+
+    begin = model.get_layer("a").get_weights()[0]
+    note(None, None)
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=note)
+    model.fit(X, y, batch_size=20, shuffle=False, callbacks=[callback], verbose=0)
+    assert np.abs(after[1]["a"][0] - begin).max() > 0
+    for kept, moving, before in zip(after[3]["a"], after[3]["b"], range(3), strict=True):
+        np.testing.assert_array_equal(kept, after[1]["a"][before])
+        assert np.abs(kept).max() > 0
+        assert np.any(moving != after[1]["b"][before])
 
 
 def test_float16_scales_the_loss_once():
@@ -275,6 +288,14 @@ def test_nested_models_by_path_and_another_model_of_keras(tmp_path):
     for each in (model, loaded):
         each.fit(X, Y["b"][:, np.newaxis], shuffle=False, verbose=0)
     assert largest_difference(model, loaded) == 0
+
+
+def test_layers_that_bear_the_name_of_their_model():
+    inner = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, name="enc")], name="enc")
+    inputs = keras.Input((6,))
+    optimizer = wrapped("sgd")
+    optimizer.bind(keras.Model(inputs, keras.layers.Dense(1, name="head")(inner(inputs))))
+    assert list(optimizer.multiplier_by_path) == ["enc/enc/kernel", "enc/enc/bias", "head/kernel", "head/bias"]
 
 
 def test_bad_input():

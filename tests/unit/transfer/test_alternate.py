@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import keras_mtl as mtl
 from keras_mtl import tasks, transfer
+from keras_mtl.transfer._alternate import _gained
 from tests.models import two_task_data
 
 X, Y = two_task_data(60)
@@ -99,3 +100,47 @@ def test_bad_input():
         run(source, wide, shared={"dense_1": "dense_1", "dense_2": "dense_1"})
     for value, now in zip(before, source.get_weights(), strict=True):
         np.testing.assert_array_equal(value, now)
+
+
+def test_sample_weights_count():
+    def run(source_data):
+        source, target = models()
+        transfer.alternate(source, target, source_data, TARGET, **VALIDATION, rounds=1)
+        return source
+
+    halves = np.arange(60) % 2
+    weighted, plain = run((*SOURCE, halves.astype("float32"))), run(SOURCE)
+    other_labels = {"price": np.where(halves, SOURCE[1]["price"], 1e6).astype("float32")}
+    assert equal(weighted, run((X, other_labels, halves.astype("float32"))), "dense_0")
+    assert not equal(weighted, plain, "dense_0")
+
+
+def test_all_data_are_checked_before_any_training():
+    source, target = models()
+    before = source.get_weights()
+    wrong = (X, {"wrong": Y["b"]})
+    for name in ("source_data", "target_data", "source_validation", "target_validation"):
+        given = {"source_data": SOURCE, "target_data": TARGET, **VALIDATION, name: wrong}
+        with pytest.raises(ValueError, match=f"Parameter `{name}` should fit the tasks of the model"):
+            transfer.alternate(source, target, **given)
+    for data in (list(SOURCE), (X,), (*SOURCE, None, None)):
+        with pytest.raises(ValueError, match="`target_data` should be a data set, or a tuple of inputs, labels"):
+            transfer.alternate(source, target, SOURCE, data, **VALIDATION)
+    for value, now in zip(before, source.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, now)
+
+
+@pytest.mark.parametrize(
+    ("errors", "gained"),
+    [
+        ([np.nan], True),
+        ([np.nan, 0.5], True),
+        ([np.nan, 0.5, 0.4], True),
+        ([np.nan, 0.5, 0.6], False),
+        ([np.nan, np.nan], False),
+        ([0.5, np.nan], False),
+    ],
+)
+def test_a_round_of_nan_is_beaten(errors, gained):
+    source, _ = models()
+    assert _gained(source, [{"price_mae": value} for value in errors]) == gained

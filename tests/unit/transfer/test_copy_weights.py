@@ -1,11 +1,13 @@
 """Weights go from model to model by name, by structure and by a dict, from files too, and the report says it all."""
 
+import logging
 import zipfile
 
 import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_mtl as mtl
 from keras_mtl import tasks, transfer
@@ -125,6 +127,19 @@ def test_optimizer_and_balancer_stay_as_they_are():
     for before, now in zip(state, after, strict=True):
         np.testing.assert_array_equal(before, now)
     assert same(source.get_layer("trunk"), target.get_layer("trunk"))
+
+
+def test_it_is_no_training_that_goes_on(caplog):
+    """`initial_epoch` after it is a number of an epoch, and no place in the data."""
+    target = two_task_model()
+    target.compile("adam")
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(20)
+    target.fit(data, epochs=2, verbose=0)
+    transfer.copy_weights(two_task_model(seed=1), target, strict=True)
+    assert not target.progress.loaded
+    caplog.set_level(logging.INFO)
+    target.fit(data, epochs=3, initial_epoch=2, verbose=0)
+    assert "goes on" not in caplog.text
 
 
 def test_to_replicas(two_replicas):

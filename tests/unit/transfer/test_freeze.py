@@ -72,6 +72,16 @@ def test_blocks_of_an_architecture():
     ]
 
 
+def test_blocks_with_a_number_after_the_plural():
+    inputs = keras.Input((6,))
+    x = inputs
+    for number in range(3):
+        x = keras.layers.Dense(6, name=f"blocks_{number}")(x)
+        x = keras.layers.Dense(6, name=f"blocks_{number}_out")(x)
+    model = mtl.MultiTaskModel(inputs, {name: keras.layers.Dense(1, name=name)(x) for name in "ab"}, TASKS)
+    assert transfer.freeze(model, blocks=2) == ["blocks_1", "blocks_1_out", "blocks_2", "blocks_2_out"]
+
+
 def test_a_compiled_model_is_trained_as_it_is_by_then():
     model = two_task_model()
     model.compile("adam", balancer="upgrad")
