@@ -83,6 +83,13 @@ class Plan:
         return json.loads(json.dumps(found, default=str))
 
 
+def _without_names(config: Any) -> Any:
+    """An optimizer's config without the names that Keras counts up, by which it would be another one each time."""
+    if not isinstance(config, dict):
+        return config
+    return {key: _without_names(value) for key, value in config.items() if key != "name" or "class_name" in config}
+
+
 def make_plan(
     build: Any,
     tasks: Any,
@@ -122,7 +129,7 @@ def make_plan(
         train=train,
         parts=dict(parts),
         epochs=check_integer(epochs, "epochs"),
-        optimizer=keras.optimizers.serialize(keras.optimizers.get(optimizer)),
+        optimizer=_without_names(keras.optimizers.serialize(keras.optimizers.get(optimizer))),
         balancer=_serialized(balancer),
         seed=check_integer(seed, "seed", minimum=0),
         policy=keras.config.dtype_policy().name,

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mtl import balancers, build_model, tasks
+from keras_mtl import balancers, build_model, optimizers, tasks
 from keras_mtl.evaluation import GainMatrix, affinity
+from keras_mtl.evaluation._plan import make_plan
 from tests.unit.evaluation._pairs import TASKS, build, failing, held_out, labels, train
 
 SETTINGS = {"epochs": 2, "optimizer": keras.optimizers.Adam(0.01), "verbose": 0, "seed": 3}
@@ -199,3 +200,19 @@ def test_a_model_alone_has_the_same_make():
 
     affinity(noted, [tasks.Classification("a", 4), tasks.Regression("b")], train, held_out, epochs=1, verbose=0)
     assert asked == [["a"], ["b"], ["a", "b"]]
+
+
+def test_the_name_that_keras_gives_an_optimizer_is_no_setting():
+    first, second = (
+        make_plan(
+            *(build, TASKS, train, {"validation": held_out}),
+            epochs=1,
+            optimizer=optimizers.LayerwiseLearningRate("adamw"),
+            balancer="equal",
+            seed=0,
+        ).settings("affinity")
+        for _ in range(2)
+    )
+    assert first == second
+    assert first["optimizer"]["config"]["inner_optimizer"]["class_name"] == "AdamW"
+    assert first["optimizer"]["config"]["inner_optimizer"]["config"]["learning_rate"] == pytest.approx(0.001)
