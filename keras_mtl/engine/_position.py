@@ -59,12 +59,13 @@ class ShuffledArrays:
     """
 
     def __init__(self, arrays: Any, batch_size: int) -> None:
-        # As Keras does: arrays of floating-point numbers in the precision of the models.
-        self._arrays = keras.tree.map_structure(_as_tensor, keras.tree.lists_to_tuples(arrays))
+        # In the memory of the host, as large as they may be, whatever device is at work.
+        with tf.device("CPU:0"), tf.init_scope():
+            # As Keras does: arrays of floating-point numbers in the precision of the models.
+            self._arrays = keras.tree.map_structure(_as_tensor, keras.tree.lists_to_tuples(arrays))
+            self._seed = tf.Variable([0, 0], trainable=False, dtype="int64")
         self._number = int(keras.tree.flatten(self._arrays)[0].shape[0])
         self._batch_size = batch_size
-        with tf.device("CPU"), tf.init_scope():
-            self._seed = tf.Variable([0, 0], trainable=False, dtype="int64")
 
     def begin(self, seed: int, epoch: int) -> None:
         """Sets the order of the next pass."""

@@ -44,7 +44,8 @@ def save_progress(progress: Progress, metrics: Sequence[keras.metrics.Metric], s
 
 
 def load_progress(progress: Progress, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Sets it to what is in a file, if it is there, and returns the rest."""
+    """Sets it to what is in a file, or to the beginning if there is none in it, and returns the rest."""
+    progress.epochs, progress.batches, progress.seed, progress.metrics, progress.loaded = 0, 0, None, [], False
     found = {key: np.asarray(value) for key, value in values.items() if key.split("_metric_")[0] == _KEY}
     if _KEY in found:
         epochs, batches, seed = (int(number) for number in found.pop(_KEY))

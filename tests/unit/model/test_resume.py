@@ -173,6 +173,17 @@ def test_the_weights_say_which_epoch_it_is_and_not_the_notes_of_keras(notes, tmp
     check_same(found, expected)
 
 
+def test_weights_without_progress_take_back_that_of_a_file_before(tmp_path):
+    keras.Model.save_weights(build(), tmp_path / "plain.weights.h5")  # never trained
+    model = build()
+    model.fit(dataset(), epochs=2, verbose=0)
+    model.save_weights(tmp_path / "trained.weights.h5")
+    model.load_weights(tmp_path / "trained.weights.h5")
+    assert (model.progress.epochs, model.progress.loaded) == (2, True)
+    model.load_weights(tmp_path / "plain.weights.h5")
+    assert (model.progress.epochs, model.progress.loaded) == (0, False)
+
+
 def test_notes_without_weights_do_not_end_a_training_before_it_begins(tmp_path):
     tmp_path.joinpath("training_metadata.json").write_text(f'{{"epoch": {EPOCHS}, "batch": 0}}')
     assert len(train({"x": dataset()}, tmp_path)[1]["loss"]) == EPOCHS
