@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import keras
 
 from keras_mtl import engine
 from keras_mtl.model._place import Place
-from keras_mtl.model._progress import metric_variables
+from keras_mtl.model._progress import metric_variables, restore_metrics
 
 _LOGGER = logging.getLogger(__name__)
 # Names that `keras.callbacks.BackupAndRestore` gives; tests/unit/model/test_resume.py would notice others.
@@ -37,7 +38,7 @@ def resume_callbacks(
     saving = (keras.callbacks.BackupAndRestore, keras.callbacks.ModelCheckpoint)
     kept = goes_on or any(isinstance(callback, saving) for callback in given)
     if not goes_on:
-        progress.epochs, progress.batches, progress.seed, progress.metrics = 0, 0, None, []
+        progress.epochs, progress.batches, progress.seed, progress.metrics = 0, 0, None, {}
     place = Place(model, arguments, source, kept=kept)
     track = Track(place, [callback for callback in given if isinstance(callback, keras.callbacks.BackupAndRestore)])
     return track, Resume(place, track, goes_on=goes_on)
@@ -102,8 +103,12 @@ class Track(keras.callbacks.Callback):
         """Notes the epoch, or puts back what the metrics were within it: Keras has just set them to 0."""
         progress = self.model.progress
         if progress.catching_up:
-            for variable, value in zip(metric_variables(self.model.metrics), progress.metrics, strict=True):
-                variable.assign(value)
+            if not restore_metrics(progress, metric_variables(self.model.metrics, self.model.task_metrics)):
+                warnings.warn(
+                    f"The training goes on within epoch {epoch + 1}, with metrics that it did not have before, by "
+                    "`metrics` or `on_nonfinite` of `compile`, say: in this epoch, those count its remaining batches.",
+                    stacklevel=2,
+                )
         else:
             progress.epochs, progress.batches = epoch, 0
         self._place.begin_epoch(progress, epoch)
@@ -117,7 +122,7 @@ class Track(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes that the epoch is complete."""
         progress = self.model.progress
-        progress.epochs, progress.batches, progress.catching_up, progress.metrics = epoch + 1, 0, False, []
+        progress.epochs, progress.batches, progress.catching_up, progress.metrics = epoch + 1, 0, False, {}
         self._place.end_epoch()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:

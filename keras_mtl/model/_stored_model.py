@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_mtl.model._progress import Progress, load_progress, save_progress
+from keras_mtl.model._progress import Progress, load_progress, metric_variables, save_progress
 from keras_mtl.model._random_state import load_random_states, save_random_states
 from keras_mtl.model._saving import load_whole, write_whole
 
@@ -15,6 +15,7 @@ class StoredModel(keras.Model):
     """A model whose files are there whole or not at all, and hold all that a training goes on from."""
 
     progress: Progress
+    task_metrics: Any
 
     def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any) -> None:
         """Saves the model: `keras.Model.save`, to a file that is there whole or not at all.
@@ -40,7 +41,7 @@ class StoredModel(keras.Model):
         """Saves the states of the random generators and the progress of the training too."""
         super().save_own_variables(store)
         save_random_states(self, store)
-        save_progress(self.progress, self.metrics, store)
+        save_progress(self.progress, metric_variables(self.metrics, self.task_metrics), store)
 
     def load_own_variables(self, store: Any) -> None:
         """Loads what `save_own_variables` saved; one of Keras has weights, and leaves the rest as it is."""

@@ -239,6 +239,17 @@ def test_callbacks_that_make_the_train_function_anew_or_observe_batches(tmp_path
     assert seen == [3, 4, 0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("changed", [{"on_nonfinite": "skip"}, {"metrics": {"b": ["mean_squared_error"]}}])
+def test_metrics_that_are_new_count_what_remains_of_the_epoch(changed, tmp_path):
+    expected = train({"x": dataset()}, tmp_path / "undisturbed", save_freq=3, epochs=2)
+    with pytest.raises(StoppedError):
+        train({"x": dataset()}, tmp_path / "backup", StopAt(batch=9), save_freq=3)
+    with pytest.warns(UserWarning, match="goes on within epoch 2, with metrics that it did not have before"):
+        found = train({"x": dataset()}, tmp_path / "backup", save_freq=3, epochs=2, **changed)
+    assert largest_difference(found[0], expected[0]) <= 1e-6
+    assert found[1]["a_accuracy"] == pytest.approx(expected[1]["a_accuracy"][1:])
+
+
 class Batches(keras.utils.PyDataset):
     def __init__(self):
         super().__init__()
