@@ -323,6 +323,20 @@ def test_the_model_counts_epochs_and_batches(tmp_path):
     assert seen == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 0), (1, 1), (1, 2), (2, 0)]
 
 
+def test_a_train_function_that_is_made_anew_among_batches_that_were_trained_before(tmp_path):
+    class Renewing(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch == 1:
+                self.model.make_train_function(force=True)
+
+    expected = train({"x": dataset()}, tmp_path / "undisturbed", Renewing(), save_freq=3, epochs=2)
+    with pytest.raises(StoppedError):
+        train({"x": dataset()}, tmp_path / "backup", Renewing(), StopAt(batch=10), save_freq=3)
+    found = train({"x": dataset()}, tmp_path / "backup", Renewing(), save_freq=3, epochs=2)
+    check_same(found, expected)
+    assert type(found[0].train_function).__name__ != "CatchUp"
+
+
 def test_an_interrupted_training_leaves_the_train_function_as_it_was(tmp_path):
     with pytest.raises(StoppedError):
         train({"x": dataset()}, tmp_path, StopAt(batch=5), save_freq=3)
