@@ -31,6 +31,11 @@ def number_of_batches(x: Any) -> int | None:
     return size if size >= 0 else None
 
 
+def is_endless(x: tf.data.Dataset) -> bool:
+    """Whether a data set is known to have no end."""
+    return int(x.cardinality()) == tf.data.INFINITE_CARDINALITY
+
+
 def read_past(x: tf.data.Dataset, passes: int) -> None:
     """Reads a data set as `fit` reads it on one device, several times, and throws it away.
 

@@ -103,6 +103,12 @@ class Place:
         size = engine.number_of_batches(x)
         if not isinstance(x, Iterator) and not hasattr(x, "cardinality"):
             self._lost = f"A {type(x).__name__} is read by its own rules"
+        elif steps and size is None and not isinstance(x, Iterator) and not engine.is_endless(x):
+            # Where such a data set ends within an epoch, Keras begins it anew, after fewer steps than it was asked for.
+            self._lost = (
+                "With `steps_per_epoch`, the data set should have a known number of batches, or no end: `repeat()` it, "
+                "as the last thing"
+            )
         elif steps and size is None:
             self._per_epoch = math.ceil(steps / at_once) * at_once
         elif steps and (size % steps or steps % at_once):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import shutil
@@ -200,10 +201,11 @@ class CatchUp:
         """What Keras calls for one step, or several."""
         if self._before:
             _LOGGER.info("The data are read past %d batches that are trained already.", self._before)
-        self._read(iterator, self._before)
-        self._before = 0
+            self._read(iterator, self._before, at_least=self._before)
+            self._before = 0
         if self._batches > 0:
-            self._read(iterator, self._model.steps_per_execution)
+            # The last step of a pass may have fewer batches than the others.
+            self._read(iterator, self._model.steps_per_execution, at_least=1)
             self._batches -= self._model.steps_per_execution
             self._model.forget_observers()
             return self._model.get_metrics_result()
@@ -213,6 +215,11 @@ class CatchUp:
         return self.function(iterator)
 
     @staticmethod
-    def _read(iterator: Any, number: int) -> None:
-        for _ in range(number):
-            next(iterator, None)
+    def _read(iterator: Any, number: int, *, at_least: int) -> None:
+        found = sum(1 for _ in itertools.islice(iterator, number))
+        if found < at_least:
+            raise ValueError(
+                "The data should be those that the model was trained on before, and be read past as many batches of "
+                f"them: {number}. Received: {found}, and then their end. Give `fit` the same data, made anew, or remove "
+                "the backup to begin anew."
+            )

@@ -60,6 +60,7 @@ DATA = {
     "known": lambda: {"x": dataset()},
     "unknown": lambda: {"x": unknown()},
     "endless": lambda: {"x": dataset().repeat(), "steps_per_epoch": 4},
+    "endless in the end": lambda: {"x": unknown().repeat(), "steps_per_epoch": 4},
     "several epochs a pass": lambda: {"x": dataset(48), "steps_per_epoch": 3},
     "arrays": arrays,
     "arrays in their order": lambda: {**arrays(), "shuffle": False},
@@ -250,6 +251,16 @@ def test_metrics_that_are_new_count_what_remains_of_the_epoch(changed, tmp_path)
     assert found[1]["a_accuracy"] == pytest.approx(expected[1]["a_accuracy"][1:])
 
 
+def test_data_that_end_before_the_place_is_reached_are_an_error(tmp_path):
+    def batches(number):
+        return {"x": (batch for batch in dataset().repeat().take(number)), "steps_per_epoch": 4}
+
+    with pytest.raises(StoppedError):
+        train(batches(12), tmp_path, StopAt(epoch=2), epochs=3)
+    with pytest.raises(ValueError, match="as many batches of them: 8. Received: 6, and then their end. Give"):
+        train(batches(6), tmp_path, epochs=3)
+
+
 class Batches(keras.utils.PyDataset):
     def __init__(self):
         super().__init__()
@@ -267,6 +278,10 @@ LOST = {
     "a PyDataset": (lambda: {"x": Batches()}, "Pass shuffle=False"),
     "split": (lambda: {**arrays(), "validation_data": None, "validation_split": 0.2}, "`validation_data` in place"),
     "by batches": (lambda: {**arrays(), "shuffle": "batch"}, "Keras draws the order. Pass shuffle=True"),
+    "unknown size with steps": (
+        lambda: {"x": unknown(), "steps_per_epoch": 3},
+        "or no end: `repeat\\(\\)` it, as the last",
+    ),
     "steps": (lambda: {"x": dataset().repeat(2), "steps_per_epoch": 3}, "a multiple of `steps_per_epoch`"),
 }
 
