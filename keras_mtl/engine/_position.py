@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 import math
-import weakref
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-
-# By data set: how many passes `fit` has taken through it in this process.
-_TAKEN: weakref.WeakKeyDictionary[tf.data.Dataset, int] = weakref.WeakKeyDictionary()
-
-
-def pass_taken(source: Any) -> None:
-    """Notes that `fit` has gone through a data set once more."""
-    if isinstance(source, tf.data.Dataset):
-        _TAKEN[source] = _TAKEN.get(source, 0) + 1
-
-
-def passes_ahead(source: Any, epochs: int) -> int:
-    """How many passes a data set is behind one that was read `epochs` times; below 0 if it is before it."""
-    return epochs - (_TAKEN.get(source, 0) if isinstance(source, tf.data.Dataset) else 0)
 
 
 def number_of_batches(x: Any) -> int | None:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 _KEY, _METRIC = "progress", "progress_metric_"
+_NUMBERS = ("epochs", "batches", "seed", "start", "passes", "others", "ordered")
 
 
 @dataclass
@@ -20,24 +21,39 @@ class Progress:
         epochs: the epochs that are complete.
         batches: the batches of the next one that are trained.
         seed: of the order of arrays, or None.
+        start: the epoch with which the data began to be read.
+        passes: how many passes through the data the process had taken before that.
+        others: how many other readings of the data it had begun before that.
+        ordered: whether the order of the examples since then can be found again.
         metrics: in a file that was written within an epoch, the values that the variables of its metrics had, by name.
         loaded: whether this is from a file, and no training has gone on from it yet.
+        training: whether `fit` is at work, and files that are loaded meanwhile have no say.
         catching_up: whether batches that were trained before are gone through again, and nothing is to be saved.
     """
 
     epochs: int = 0
     batches: int = 0
     seed: int | None = None
+    start: int = 0
+    passes: int = 0
+    others: int = 0
+    ordered: bool = True
     metrics: dict[str, Any] = field(default_factory=dict)
     loaded: bool = False
+    training: bool = False
     catching_up: bool = False
+
+    def reset(self) -> None:
+        """Sets it to the beginning of a training."""
+        vars(self).update(vars(Progress()))
 
 
 def save_progress(progress: Progress, metrics: Mapping[str, keras.Variable], store: Any) -> None:
     """Writes it beside what Keras has written, once there is any."""
     if progress.epochs or progress.batches:
-        seed = -1 if progress.seed is None else progress.seed
-        store[_KEY] = np.asarray([progress.epochs, progress.batches, seed], "int64")
+        store[_KEY] = np.asarray(
+            [-1 if getattr(progress, name) is None else getattr(progress, name) for name in _NUMBERS], "int64"
+        )
     if progress.batches:
         for name, variable in metrics.items():
             store[f"{_METRIC}{name}"] = keras.ops.convert_to_numpy(variable)
@@ -45,13 +61,15 @@ def save_progress(progress: Progress, metrics: Mapping[str, keras.Variable], sto
 
 def load_progress(progress: Progress, values: Mapping[str, Any]) -> dict[str, Any]:
     """Sets it to what is in a file, or to the beginning if there is none in it, and returns the rest."""
-    progress.epochs, progress.batches, progress.seed, progress.metrics, progress.loaded = 0, 0, None, {}, False
-    if _KEY in values:
-        epochs, batches, seed = (int(number) for number in np.asarray(values[_KEY]))
-        progress.epochs, progress.batches, progress.seed = epochs, batches, None if seed < 0 else seed
-        found = {key: np.asarray(value) for key, value in values.items() if key.startswith(_METRIC)}
-        progress.metrics = {key.removeprefix(_METRIC): value for key, value in found.items()}
-        progress.loaded = True
+    if not progress.training:
+        progress.reset()
+        if _KEY in values:
+            for name, number in zip(_NUMBERS, np.asarray(values[_KEY]), strict=False):  # older files have three
+                setattr(progress, name, int(number))
+            progress.seed = None if progress.seed == -1 else progress.seed
+            found = {key: np.asarray(value) for key, value in values.items() if key.startswith(_METRIC)}
+            progress.metrics = {key.removeprefix(_METRIC): value for key, value in found.items()}
+            progress.loaded = True
     return {key: value for key, value in values.items() if key != _KEY and not key.startswith(_METRIC)}
 
 

@@ -38,9 +38,10 @@ def resume_callbacks(
     goes_on = progress.loaded and arguments.get("initial_epoch") == progress.epochs
     saving = (keras.callbacks.BackupAndRestore, keras.callbacks.ModelCheckpoint)
     kept = goes_on or any(isinstance(callback, saving) for callback in given)
-    if not goes_on:
-        progress.epochs, progress.batches, progress.seed, progress.metrics = 0, 0, None, {}
     place = Place(model, arguments, source, kept=kept)
+    if not goes_on:
+        progress.reset()
+        place.begin(progress, arguments.get("initial_epoch") or 0)
     track = Track(place, [callback for callback in given if isinstance(callback, keras.callbacks.BackupAndRestore)])
     return track, Resume(place, track, goes_on=goes_on)
 
@@ -53,7 +54,7 @@ def own_function_back(model: Any) -> Iterator[None]:
     finally:
         if isinstance(model.train_function, CatchUp):
             model.train_function = model.train_function.function
-        model.progress.loaded = model.progress.catching_up = False
+        model.progress.loaded = model.progress.catching_up = model.progress.training = False
 
 
 class Track(keras.callbacks.Callback):
@@ -114,6 +115,10 @@ class Track(keras.callbacks.Callback):
             progress.epochs, progress.batches = epoch, 0
         self._place.begin_epoch(progress, epoch)
 
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes that there is an iterator over the data."""
+        self._place.read()
+
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the batch: of several steps at once, the last."""
         progress = self.model.progress
@@ -124,7 +129,7 @@ class Track(keras.callbacks.Callback):
         """Notes that the epoch is complete."""
         progress = self.model.progress
         progress.epochs, progress.batches, progress.catching_up, progress.metrics = epoch + 1, 0, False, {}
-        self._place.end_epoch()
+        self._place.end_epoch(whole=not self.model.stop_training)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Of several workers, waits for all before they remove a folder that they share."""
@@ -154,7 +159,8 @@ class Resume(keras.callbacks.Callback):
         self._before = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Sets the epoch and the place in the data."""
+        """Sets the epoch and the place in the data. From here on, what callbacks load has no say in them."""
+        self.model.progress.training = True
         model, progress = self.model, self.model.progress
         if progress.loaded:
             # Private, as `BackupAndRestore` does it. What it read it from is written after the weights, and may be of
@@ -220,6 +226,6 @@ class CatchUp:
         if found < at_least:
             raise ValueError(
                 "The data should be those that the model was trained on before, and be read past as many batches of "
-                f"them: {number}. Received: {found}, and then their end. Give `fit` the same data, made anew, or remove "
-                "the backup to begin anew."
+                f"them: {number}. Received: {found}, and then their end. Give `fit` the same data, made anew, or "
+                "remove the backup."
             )

@@ -45,16 +45,6 @@ def test_reading_past_comes_to_the_place_where_keras_would_be(known, passes):
     assert read_by_keras(data, 4 - passes, shuffle=False) == expected[2 * passes :]
 
 
-def test_passes_are_counted_by_data_set():
-    data, other = shuffled(), shuffled()
-    engine.pass_taken(data)
-    engine.pass_taken(np.ones(3))
-    assert engine.passes_ahead(data, 3) == 2
-    assert engine.passes_ahead(data, 0) == -1
-    assert engine.passes_ahead(other, 3) == 3
-    assert engine.passes_ahead(np.ones(3), 3) == 3
-
-
 def test_the_number_of_batches():
     assert engine.number_of_batches(shuffled()) == 2
     assert engine.number_of_batches(shuffled(known=False)) is None

@@ -312,6 +312,121 @@ def test_a_data_set_that_was_read_on_is_told(tmp_path):
         train({"x": data}, tmp_path)
 
 
+@pytest.mark.parametrize("stop", [StopAt(batch=8), StopAt(batch=5)], ids=["within an epoch", "within the first"])
+@pytest.mark.parametrize("kind", ["known", "endless", "generator"])
+def test_the_same_data_after_a_stop_within_an_epoch_are_told(kind, stop, tmp_path):
+    data = DATA[kind]()
+    stop.seen = 0
+    with pytest.raises(StoppedError):
+        train(data, tmp_path, stop, save_freq=2)
+    with pytest.warns(UserWarning, match="was read more often than that. Make it anew"):
+        train(data, tmp_path, save_freq=2)
+
+
+def test_the_same_data_set_after_a_stop_between_epochs_goes_on(tmp_path):
+    expected = train({"x": dataset()}, tmp_path / "undisturbed")
+    data = dataset()
+    with pytest.raises(StoppedError):
+        train({"x": data}, tmp_path / "backup", StopAt(epoch=2))
+    check_same(train({"x": data}, tmp_path / "backup"), expected)
+
+
+@pytest.mark.parametrize("stopped_early", [False, True])
+def test_a_second_training_on_the_same_data_set(stopped_early, tmp_path):
+    class StopTraining(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = stopped_early and batch == 2
+
+    def trained(folder, *callbacks):
+        data, model = dataset(), build()
+        model.fit(data, epochs=1, verbose=0, callbacks=[StopTraining()])
+        backup = keras.callbacks.BackupAndRestore(folder, delete_checkpoint=False)
+        return model, model.fit(data, epochs=3, verbose=0, callbacks=[*callbacks, backup]).history
+
+    expected = trained(tmp_path / "undisturbed")
+    with pytest.raises(StoppedError):
+        trained(tmp_path / "backup", StopAt(batch=13))
+    check_same(trained(tmp_path / "backup"), expected)
+
+
+@pytest.mark.parametrize("kind", ["known", "endless"])
+def test_a_training_that_begins_with_a_later_epoch(kind, tmp_path):
+    def trained(folder, *callbacks):
+        model = build()
+        backup = keras.callbacks.BackupAndRestore(folder, delete_checkpoint=False)
+        return model, model.fit(
+            **DATA[kind](), initial_epoch=1, epochs=3, verbose=0, callbacks=[*callbacks, backup]
+        ).history
+
+    expected = trained(tmp_path / "undisturbed")
+    with pytest.raises(StoppedError):
+        trained(tmp_path / "backup", StopAt(epoch=2))
+    check_same(trained(tmp_path / "backup"), expected)
+
+
+@pytest.mark.parametrize("first", ["same", "other"])
+def test_an_earlier_training_on_the_data_set_that_the_next_process_has_not(first, tmp_path):
+    def later(folder, *callbacks, data, epochs=3):
+        return train({"x": data}, folder, *callbacks, epochs=epochs)
+
+    data = dataset()
+    build().fit(data, epochs=1, verbose=0)
+    expected = later(tmp_path / "undisturbed", data=data)
+    data = dataset()
+    build().fit(data, epochs=1, verbose=0)
+    with pytest.raises(StoppedError):
+        later(tmp_path / "backup", StopAt(epoch=2), data=data)
+    check_same(later(tmp_path / "backup", data=data if first == "same" else dataset()), expected)
+
+
+def test_a_stream_that_was_read_before_and_is_not_in_the_next_process(tmp_path):
+    data = DATA["endless"]()
+    build().fit(**data, epochs=1, verbose=0)
+    with pytest.raises(StoppedError):
+        train(data, tmp_path, StopAt(epoch=2))
+    with pytest.warns(UserWarning, match="found its data set read by others. Make it anew for each `fit`"):
+        train(DATA["endless"](), tmp_path)
+
+
+def test_arrays_in_an_order_of_keras_are_told(tmp_path):
+    model = build()
+    model.fit(**arrays(), epochs=2, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    with pytest.warns(
+        UserWarning, match="after 2 epochs, .*Before, Keras drew the order. It is kept where `fit` has a"
+    ):
+        loaded.fit(**arrays(), initial_epoch=2, epochs=3, verbose=0)
+    loaded.save(tmp_path / "model.keras")  # from there on it can be found
+    keras.saving.load_model(tmp_path / "model.keras").fit(**arrays(), initial_epoch=3, epochs=4, verbose=0)
+
+
+@pytest.mark.slow
+def test_an_order_of_keras_over_replicas_is_told(tmp_path, two_replicas):
+    with two_replicas.scope():
+        model = build()
+        model.fit(dataset(), epochs=1, verbose=0)
+        model.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        with pytest.warns(UserWarning, match="Before, Keras drew the order"):
+            loaded.fit(dataset(), initial_epoch=1, epochs=2, verbose=0)
+
+
+def test_what_a_callback_loads_does_not_change_how_far_the_training_is(tmp_path):
+    class Loads(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seed = self.model.progress.seed
+            self.model.load_weights(tmp_path / "other.weights.h5")
+            seen.append((self.model.progress.epochs, self.model.progress.seed == seed))
+
+    seen = []
+    other = build()
+    other.fit(**arrays(), epochs=4, verbose=0)
+    other.save_weights(tmp_path / "other.weights.h5")
+    train(arrays(), tmp_path / "backup", Loads(), epochs=2)
+    assert seen == [(1, True), (2, True)]
+
+
 def test_without_callbacks_that_save_keras_is_given_what_was_given(monkeypatch):
     @functools.wraps(keras.Model.fit)
     def fit(self, *args, **kwargs):
