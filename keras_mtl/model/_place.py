@@ -42,6 +42,11 @@ class Place:
                 self._lost = "Keras draws the order of a PyDataset. Pass shuffle=False, and let it have an order itself"
         else:
             self._set_stream(model, arguments, kept=kept)
+        if self._lost is None and engine.share_order(arguments["x"], arguments.get("validation_data")):
+            self._lost = (
+                "The training and the validation data share a `shuffle`, so that each changes the order of the other. "
+                "Give each its own, or pass reshuffle_each_iteration=False to that one"
+            )
         self._x = arguments["x"]
 
     def begin(self, progress: Progress, epoch: int) -> None:

@@ -388,6 +388,21 @@ def test_a_stream_that_was_read_before_and_is_not_in_the_next_process(tmp_path):
         train(DATA["endless"](), tmp_path)
 
 
+def test_a_shuffle_that_training_and_validation_share_is_told(tmp_path):
+    def data(**kwargs):
+        x = tf.data.Dataset.from_tensor_slices(two_task_data(48)).shuffle(48, seed=1, **kwargs)
+        return {"x": x.skip(8).batch(8), "validation_data": x.take(8).batch(8)}
+
+    train(data(), tmp_path / "shared", epochs=1)
+    with pytest.warns(UserWarning, match="share a `shuffle`.*reshuffle_each_iteration=False"):
+        train(data(), tmp_path / "shared", epochs=2)
+    same = {"reshuffle_each_iteration": False}
+    expected = train(data(**same), tmp_path / "undisturbed", epochs=2)
+    train(data(**same), tmp_path / "backup", epochs=1)
+    (model, logs), (other, other_logs) = train(data(**same), tmp_path / "backup", epochs=2), expected
+    check_same((model, logs), (other, other_logs))
+
+
 def test_arrays_in_an_order_of_keras_are_told(tmp_path):
     model = build()
     model.fit(**arrays(), epochs=2, verbose=0)
