@@ -13,11 +13,11 @@ from keras_mtl.engine._position import (
     ShuffledArrays,
     can_shuffle,
     endless,
+    is_endless,
     number_of_batches,
-    pass_taken,
-    passes_ahead,
     read_past,
 )
+from keras_mtl.engine._readings import pass_taken, reading_begins, readings, share_order
 from keras_mtl.engine._strings import strings_as_tensors
 from keras_mtl.engine._task_losses import TaskLosses
 from keras_mtl.engine._tensorflow import (
@@ -48,6 +48,7 @@ __all__ = [
     "endless",
     "has_workers",
     "is_distributed",
+    "is_endless",
     "losses_by_label",
     "make_test_function",
     "make_train_function",
@@ -56,9 +57,11 @@ __all__ = [
     "observed",
     "partition",
     "pass_taken",
-    "passes_ahead",
     "plain_total",
     "read_past",
+    "reading_begins",
+    "readings",
+    "share_order",
     "strings_as_tensors",
     "test_step",
     "train_step",

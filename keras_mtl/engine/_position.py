@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import math
-import weakref
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-# By data set: how many passes `fit` has taken through it in this process.
-_TAKEN: weakref.WeakKeyDictionary[tf.data.Dataset, int] = weakref.WeakKeyDictionary()
-
-
-def pass_taken(source: Any) -> None:
-    """Notes that `fit` has gone through a data set once more."""
-    if isinstance(source, tf.data.Dataset):
-        _TAKEN[source] = _TAKEN.get(source, 0) + 1
-
-
-def passes_ahead(source: Any, epochs: int) -> int:
-    """How many passes a data set is behind one that was read `epochs` times; below 0 if it is before it."""
-    return epochs - (_TAKEN.get(source, 0) if isinstance(source, tf.data.Dataset) else 0)
-
 
 def number_of_batches(x: Any) -> int | None:
     """The batches of a pass through a `tf.data.Dataset`: None if that is not known, or without end, or `x` is none."""
     size = int(x.cardinality()) if isinstance(x, tf.data.Dataset) else -1
     return size if size >= 0 else None
+
+
+def is_endless(x: tf.data.Dataset) -> bool:
+    """Whether a data set is known to have no end."""
+    return int(x.cardinality()) == tf.data.INFINITE_CARDINALITY
 
 
 def read_past(x: tf.data.Dataset, passes: int) -> None:
@@ -59,12 +49,13 @@ class ShuffledArrays:
     """
 
     def __init__(self, arrays: Any, batch_size: int) -> None:
-        # As Keras does: arrays of floating-point numbers in the precision of the models.
-        self._arrays = keras.tree.map_structure(_as_tensor, keras.tree.lists_to_tuples(arrays))
+        # In the memory of the host, as large as they may be, whatever device is at work.
+        with tf.device("CPU:0"), tf.init_scope():
+            # As Keras does: arrays of floating-point numbers in the precision of the models.
+            self._arrays = keras.tree.map_structure(_as_tensor, keras.tree.lists_to_tuples(arrays))
+            self._seed = tf.Variable([0, 0], trainable=False, dtype="int64")
         self._number = int(keras.tree.flatten(self._arrays)[0].shape[0])
         self._batch_size = batch_size
-        with tf.device("CPU"), tf.init_scope():
-            self._seed = tf.Variable([0, 0], trainable=False, dtype="int64")
 
     def begin(self, seed: int, epoch: int) -> None:
         """Sets the order of the next pass."""

@@ -33,6 +33,8 @@ class Place:
         # Of one stream for all epochs, how many batches an epoch takes from it; None: the data are read anew in each.
         self._per_epoch: int | None = None
         self._lost: str | None = None
+        self._order_of_keras = False
+        self._reading = False
         if arguments["y"] is not None:
             self._set_arrays(arguments, kept=kept)
         elif isinstance(arguments["x"], keras.utils.PyDataset):
@@ -40,35 +42,79 @@ class Place:
                 self._lost = "Keras draws the order of a PyDataset. Pass shuffle=False, and let it have an order itself"
         else:
             self._set_stream(model, arguments, kept=kept)
+        if self._lost is None and engine.share_order(arguments["x"], arguments.get("validation_data")):
+            self._lost = (
+                "The training and the validation data share a `shuffle`, so that each changes the order of the other. "
+                "Give each its own, or pass reshuffle_each_iteration=False to that one"
+            )
         self._x = arguments["x"]
+
+    def begin(self, progress: Progress, epoch: int) -> None:
+        """Notes how the data are found, where they begin to be read with an epoch."""
+        progress.start = epoch
+        progress.passes, progress.others = engine.readings(self._source)
+        progress.ordered = self._lost is None and not self._order_of_keras
 
     def begin_epoch(self, progress: Progress, epoch: int) -> None:
         """Is told that an epoch begins."""
+        if self._per_epoch is None:
+            self._reading = False
         if self._shuffled is not None:
             if progress.seed is None:
                 progress.seed = random.randrange(2**31)
             self._shuffled.begin(progress.seed, epoch)
 
-    def end_epoch(self) -> None:
-        """Is told that an epoch has ended."""
-        if self._per_epoch is None:
+    def read(self) -> None:
+        """Is told that a batch is about to be read."""
+        if not self._reading:
+            engine.reading_begins(self._source)
+        self._reading = True
+
+    def end_epoch(self, *, whole: bool) -> None:
+        """Is told that an epoch has ended, and whether with the end of the data."""
+        if self._per_epoch is None and self._lost is None and whole:
             engine.pass_taken(self._source)
 
     def go_to(self, progress: Progress) -> int:
         """Goes to the beginning of the epoch that comes next, and returns how many batches are to be read for that."""
-        epochs = progress.epochs
-        if self._lost is not None:
-            self._warn(epochs, self._lost)
+        epochs = progress.epochs - progress.start
+        why = self._why_lost(progress, epochs)
+        if why is not None:
+            self._warn(progress.epochs, why)
+            self.begin(progress, progress.epochs)
         elif self._per_epoch is not None:
             return epochs * self._per_epoch
         elif hasattr(self._x, "cardinality") and self._shuffled is None:
-            passes = engine.passes_ahead(self._source, epochs)
-            if passes < 0:
-                self._warn(epochs, "This data set was read more often than that. Make it anew")
-            elif passes:
-                _LOGGER.info("The data are read past the %d epochs that are trained already.", epochs)
+            passes = progress.passes + epochs - engine.readings(self._source)[0]
+            if passes:
+                _LOGGER.info("The data are read past the %d epochs that are trained already.", passes)
             engine.read_past(self._x, passes)
+            engine.reading_begins(self._source, passes)
+            engine.pass_taken(self._source, passes)
         return 0
+
+    def _why_lost(self, progress: Progress, epochs: int) -> str | None:
+        """Why the place in the data cannot be found, or None.
+
+        Args:
+            progress: how far the training has come.
+            epochs: those since the data began to be read.
+        """
+        if self._lost is not None:
+            return self._lost
+        if not progress.ordered or (self._shuffled is not None and progress.seed is None):
+            return (
+                "Before, Keras drew the order. It is kept where `fit` has a `ModelCheckpoint` or a `BackupAndRestore` "
+                "from the beginning"
+            )
+        passes, others = engine.readings(self._source)
+        if self._per_epoch is not None:
+            epochs = 0
+        if others > progress.others or passes > progress.passes + epochs:
+            return "This data set was read more often than that. Make it anew"
+        if others < progress.others or (passes < progress.passes and (others or self._per_epoch is not None)):
+            return "That training found its data set read by others. Make it anew for each `fit`"
+        return None
 
     @staticmethod
     def _warn(epochs: int, why: str) -> None:
@@ -97,12 +143,20 @@ class Place:
                 arguments["validation_batch_size"] = arguments.get("validation_batch_size") or batch_size
             arguments.pop("sample_weight", None)
             arguments.update(x=self._shuffled.dataset(), y=None, shuffle=False)
+        else:
+            self._order_of_keras = True
 
     def _set_stream(self, model: Any, arguments: dict[str, Any], *, kept: bool) -> None:
         x, steps, at_once = arguments["x"], arguments.get("steps_per_epoch"), model.steps_per_execution
         size = engine.number_of_batches(x)
         if not isinstance(x, Iterator) and not hasattr(x, "cardinality"):
             self._lost = f"A {type(x).__name__} is read by its own rules"
+        elif steps and size is None and not isinstance(x, Iterator) and not engine.is_endless(x):
+            # Where such a data set ends within an epoch, Keras begins it anew, after fewer steps than it was asked for.
+            self._lost = (
+                "With `steps_per_epoch`, the data set should have a known number of batches, or no end: `repeat()` it, "
+                "as the last thing"
+            )
         elif steps and size is None:
             self._per_epoch = math.ceil(steps / at_once) * at_once
         elif steps and (size % steps or steps % at_once):
@@ -113,6 +167,8 @@ class Place:
             self._per_epoch = steps or size
             if kept:
                 arguments.update(x=engine.endless(x), steps_per_epoch=self._per_epoch)
+            else:
+                self._order_of_keras = engine.is_distributed(model)
         elif isinstance(x, Iterator):
             self._lost = "A generator without `steps_per_epoch` has one epoch"
         elif engine.is_distributed(model):

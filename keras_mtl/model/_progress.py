@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-_KEY = "progress"
+_KEY, _METRIC = "progress", "progress_metric_"
+_NUMBERS = ("epochs", "batches", "seed", "start", "passes", "others", "ordered")
 
 
 @dataclass
@@ -20,41 +21,85 @@ class Progress:
         epochs: the epochs that are complete.
         batches: the batches of the next one that are trained.
         seed: of the order of arrays, or None.
-        metrics: in a file that was written within an epoch, the values that its metrics had.
+        start: the epoch with which the data began to be read.
+        passes: how many passes through the data the process had taken before that.
+        others: how many other readings of the data it had begun before that.
+        ordered: whether the order of the examples since then can be found again.
+        metrics: in a file that was written within an epoch, the values that the variables of its metrics had, by name.
         loaded: whether this is from a file, and no training has gone on from it yet.
+        training: whether `fit` is at work, and files that are loaded meanwhile have no say.
         catching_up: whether batches that were trained before are gone through again, and nothing is to be saved.
     """
 
     epochs: int = 0
     batches: int = 0
     seed: int | None = None
-    metrics: list[Any] = field(default_factory=list)
+    start: int = 0
+    passes: int = 0
+    others: int = 0
+    ordered: bool = True
+    metrics: dict[str, Any] = field(default_factory=dict)
     loaded: bool = False
+    training: bool = False
     catching_up: bool = False
 
+    def reset(self) -> None:
+        """Sets it to the beginning of a training."""
+        vars(self).update(vars(Progress()))
 
-def save_progress(progress: Progress, metrics: Sequence[keras.metrics.Metric], store: Any) -> None:
+
+def save_progress(progress: Progress, metrics: Mapping[str, keras.Variable], store: Any) -> None:
     """Writes it beside what Keras has written, once there is any."""
     if progress.epochs or progress.batches:
-        seed = -1 if progress.seed is None else progress.seed
-        store[_KEY] = np.asarray([progress.epochs, progress.batches, seed], "int64")
+        store[_KEY] = np.asarray(
+            [-1 if getattr(progress, name) is None else getattr(progress, name) for name in _NUMBERS], "int64"
+        )
     if progress.batches:
-        for index, variable in enumerate(metric_variables(metrics)):
-            store[f"{_KEY}_metric_{index}"] = keras.ops.convert_to_numpy(variable)
+        for name, variable in metrics.items():
+            store[f"{_METRIC}{name}"] = keras.ops.convert_to_numpy(variable)
 
 
 def load_progress(progress: Progress, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Sets it to what is in a file, if it is there, and returns the rest."""
-    found = {key: np.asarray(value) for key, value in values.items() if key.split("_metric_")[0] == _KEY}
-    if _KEY in found:
-        epochs, batches, seed = (int(number) for number in found.pop(_KEY))
-        progress.epochs, progress.batches, progress.seed = epochs, batches, None if seed < 0 else seed
-        progress.metrics = [found[f"{_KEY}_metric_{index}"] for index in range(len(found))]
-        progress.loaded = True
-    return {key: value for key, value in values.items() if key.split("_metric_")[0] != _KEY}
+    """Sets it to what is in a file, or to the beginning if there is none in it, and returns the rest."""
+    if not progress.training:
+        progress.reset()
+        if _KEY in values:
+            for name, number in zip(_NUMBERS, np.asarray(values[_KEY]), strict=False):  # older files have three
+                setattr(progress, name, int(number))
+            progress.seed = None if progress.seed == -1 else progress.seed
+            found = {key: np.asarray(value) for key, value in values.items() if key.startswith(_METRIC)}
+            progress.metrics = {key.removeprefix(_METRIC): value for key, value in found.items()}
+            progress.loaded = True
+    return {key: value for key, value in values.items() if key != _KEY and not key.startswith(_METRIC)}
 
 
-def metric_variables(metrics: Sequence[keras.metrics.Metric]) -> list[keras.Variable]:
-    """The variables of metrics, each once."""
-    found = {id(variable): variable for metric in metrics for variable in metric.variables}
-    return list(found.values())
+def restore_metrics(progress: Progress, metrics: Mapping[str, keras.Variable]) -> bool:
+    """Sets the metrics to what they were within an epoch, as far as they are the same; whether all are."""
+    same = [
+        name
+        for name, variable in metrics.items()
+        if name in progress.metrics and tuple(variable.shape) == progress.metrics[name].shape
+    ]
+    for name in same:
+        metrics[name].assign(progress.metrics[name])
+    return len(same) == len(metrics)
+
+
+def metric_variables(
+    metrics: Sequence[keras.metrics.Metric], of_tasks: Sequence[tuple[str, keras.metrics.Metric, bool]]
+) -> dict[str, keras.Variable]:
+    """The variables of metrics, by names that are the same in each process.
+
+    Args:
+        metrics: all metrics of a model.
+        of_tasks: those that are a task's, as in `MultiTaskModel.task_metrics`.
+    """
+    owner = {id(metric): f"{task}.{'weighted.' * weighted}" for task, metric, weighted in of_tasks}
+    found: dict[str, keras.Variable] = {}
+    for metric in metrics:
+        for index, variable in enumerate(metric.variables):
+            name = f"{owner.get(id(metric), '')}{metric.name}.{type(metric).__name__}.{index}".replace("/", ".")
+            while name in found and found[name] is not variable:
+                name += "+"  # a task may have two of one name
+            found[name] = variable
+    return found

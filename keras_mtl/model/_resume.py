@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import keras
 
 from keras_mtl import engine
 from keras_mtl.model._place import Place
-from keras_mtl.model._progress import metric_variables
+from keras_mtl.model._progress import metric_variables, restore_metrics
 
 _LOGGER = logging.getLogger(__name__)
 # Names that `keras.callbacks.BackupAndRestore` gives; tests/unit/model/test_resume.py would notice others.
@@ -36,9 +38,10 @@ def resume_callbacks(
     goes_on = progress.loaded and arguments.get("initial_epoch") == progress.epochs
     saving = (keras.callbacks.BackupAndRestore, keras.callbacks.ModelCheckpoint)
     kept = goes_on or any(isinstance(callback, saving) for callback in given)
-    if not goes_on:
-        progress.epochs, progress.batches, progress.seed, progress.metrics = 0, 0, None, []
     place = Place(model, arguments, source, kept=kept)
+    if not goes_on:
+        progress.reset()
+        place.begin(progress, arguments.get("initial_epoch") or 0)
     track = Track(place, [callback for callback in given if isinstance(callback, keras.callbacks.BackupAndRestore)])
     return track, Resume(place, track, goes_on=goes_on)
 
@@ -51,7 +54,7 @@ def own_function_back(model: Any) -> Iterator[None]:
     finally:
         if isinstance(model.train_function, CatchUp):
             model.train_function = model.train_function.function
-        model.progress.loaded = model.progress.catching_up = False
+        model.progress.loaded = model.progress.catching_up = model.progress.training = False
 
 
 class Track(keras.callbacks.Callback):
@@ -102,11 +105,19 @@ class Track(keras.callbacks.Callback):
         """Notes the epoch, or puts back what the metrics were within it: Keras has just set them to 0."""
         progress = self.model.progress
         if progress.catching_up:
-            for variable, value in zip(metric_variables(self.model.metrics), progress.metrics, strict=True):
-                variable.assign(value)
+            if not restore_metrics(progress, metric_variables(self.model.metrics, self.model.task_metrics)):
+                warnings.warn(
+                    f"The training goes on within epoch {epoch + 1}, with metrics that it did not have before, by "
+                    "`metrics` or `on_nonfinite` of `compile`, say: in this epoch, those count its remaining batches.",
+                    stacklevel=2,
+                )
         else:
             progress.epochs, progress.batches = epoch, 0
         self._place.begin_epoch(progress, epoch)
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes that there is an iterator over the data."""
+        self._place.read()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the batch: of several steps at once, the last."""
@@ -117,8 +128,8 @@ class Track(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes that the epoch is complete."""
         progress = self.model.progress
-        progress.epochs, progress.batches, progress.catching_up, progress.metrics = epoch + 1, 0, False, []
-        self._place.end_epoch()
+        progress.epochs, progress.batches, progress.catching_up, progress.metrics = epoch + 1, 0, False, {}
+        self._place.end_epoch(whole=not self.model.stop_training)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Of several workers, waits for all before they remove a folder that they share."""
@@ -148,7 +159,8 @@ class Resume(keras.callbacks.Callback):
         self._before = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Sets the epoch and the place in the data."""
+        """Sets the epoch and the place in the data. From here on, what callbacks load has no say in them."""
+        self.model.progress.training = True
         model, progress = self.model, self.model.progress
         if progress.loaded:
             # Private, as `BackupAndRestore` does it. What it read it from is written after the weights, and may be of
@@ -195,10 +207,11 @@ class CatchUp:
         """What Keras calls for one step, or several."""
         if self._before:
             _LOGGER.info("The data are read past %d batches that are trained already.", self._before)
-        self._read(iterator, self._before)
-        self._before = 0
+            self._read(iterator, self._before, at_least=self._before)
+            self._before = 0
         if self._batches > 0:
-            self._read(iterator, self._model.steps_per_execution)
+            # The last step of a pass may have fewer batches than the others.
+            self._read(iterator, self._model.steps_per_execution, at_least=1)
             self._batches -= self._model.steps_per_execution
             self._model.forget_observers()
             return self._model.get_metrics_result()
@@ -208,6 +221,11 @@ class CatchUp:
         return self.function(iterator)
 
     @staticmethod
-    def _read(iterator: Any, number: int) -> None:
-        for _ in range(number):
-            next(iterator, None)
+    def _read(iterator: Any, number: int, *, at_least: int) -> None:
+        found = sum(1 for _ in itertools.islice(iterator, number))
+        if found < at_least:
+            raise ValueError(
+                "The data should be those that the model was trained on before, and be read past as many batches of "
+                f"them: {number}. Received: {found}, and then their end. Give `fit` the same data, made anew, or "
+                "remove the backup."
+            )

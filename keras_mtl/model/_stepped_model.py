@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from keras_mtl import engine
+from keras_mtl.model._resume import CatchUp
 from keras_mtl.model._stored_model import StoredModel
 
 
@@ -23,11 +24,15 @@ class SteppedModel(StoredModel):
             with self.distribute_strategy.scope():
                 self._partition = MappingProxyType({"partition": engine.partition(self, self.output)})
         if force or self.train_function is None:
+            before = self.train_function
             if engine.needs_own_functions(self):
                 self.train_function = engine.make_train_function(self)
             else:
                 super().make_train_function(force)
-            self.train_function = engine.observed(self, self.train_function, self._observers)
+            function = engine.observed(self, self.train_function, self._observers)
+            if isinstance(before, CatchUp):  # there are batches left that are to be read past
+                before.function, function = function, before
+            self.train_function = function
 
     def observe_next_batch(self, observer: Callable[[Any], None]) -> None:
         """Has `fit` hand the next batch to an observer before it trains on it: for callbacks, which see no batch.

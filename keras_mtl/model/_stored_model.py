@@ -8,7 +8,7 @@ from typing import Any, Self
 import keras
 
 from keras_mtl.model._frozen import freeze_within, frozen_within
-from keras_mtl.model._progress import Progress, load_progress, save_progress
+from keras_mtl.model._progress import Progress, load_progress, metric_variables, save_progress
 from keras_mtl.model._random_state import load_random_states, save_random_states
 from keras_mtl.model._saving import load_whole, write_whole
 
@@ -18,6 +18,7 @@ class StoredModel(keras.Model):
 
     progress: Progress
     tasks: Sequence[Any]
+    task_metrics: Any
     _balancers: list[Any]
     _optimized: Mapping[str, Any]
     _compile_arguments: Mapping[str, Any]
@@ -88,7 +89,7 @@ class StoredModel(keras.Model):
         """Saves the states of the random generators and the progress of the training too."""
         super().save_own_variables(store)
         save_random_states(self, store)
-        save_progress(self.progress, self.metrics, store)
+        save_progress(self.progress, metric_variables(self.metrics, self.task_metrics), store)
 
     def load_own_variables(self, store: Any) -> None:
         """Loads what `save_own_variables` saved; one of Keras has weights, and leaves the rest as it is."""

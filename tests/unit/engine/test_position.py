@@ -45,16 +45,6 @@ def test_reading_past_comes_to_the_place_where_keras_would_be(known, passes):
     assert read_by_keras(data, 4 - passes, shuffle=False) == expected[2 * passes :]
 
 
-def test_passes_are_counted_by_data_set():
-    data, other = shuffled(), shuffled()
-    engine.pass_taken(data)
-    engine.pass_taken(np.ones(3))
-    assert engine.passes_ahead(data, 3) == 2
-    assert engine.passes_ahead(data, 0) == -1
-    assert engine.passes_ahead(other, 3) == 3
-    assert engine.passes_ahead(np.ones(3), 3) == 3
-
-
 def test_the_number_of_batches():
     assert engine.number_of_batches(shuffled()) == 2
     assert engine.number_of_batches(shuffled(known=False)) is None
@@ -89,6 +79,16 @@ class TestShuffledArrays:
 
     def test_their_number_is_known(self):
         assert engine.number_of_batches(engine.ShuffledArrays((np.ones(10), np.ones(10)), 4).dataset()) == 3
+
+    @pytest.mark.usefixtures("two_replicas")  # two devices
+    def test_arrays_are_kept_on_the_host_whatever_device_is_at_work(self, monkeypatch):
+        made = []
+        convert = tf.convert_to_tensor
+        monkeypatch.setattr(tf, "convert_to_tensor", lambda array: made.append(convert(array)) or made[-1])
+        with tf.device("CPU:1"):
+            assert convert(np.ones(2)).device.endswith("CPU:1")
+            engine.ShuffledArrays((np.ones(4), {"a": np.arange(4)}), 2)
+        assert [each.device[-5:] for each in made] == ["CPU:0", "CPU:0"]
 
     def test_what_can_be_shuffled(self):
         assert engine.can_shuffle(({"a": np.ones(3)}, tf.ones(3)))
