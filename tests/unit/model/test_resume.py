@@ -1,95 +1,25 @@
-"""What a restored training does: its epoch, its place in the data, its metrics."""
+"""What a restored training does: its epoch, its metrics, and where it ends."""
 
 import functools
 import json
 
 import keras
-import numpy as np
 import pytest
-import tensorflow as tf
 
-import keras_mtl as mtl
 from tests.models import largest_difference, two_task_data
-
-EPOCHS = 4
-
-
-class StoppedError(Exception):
-    """In the place of a kill, within one process."""
-
-
-class StopAt(keras.callbacks.Callback):
-    """Stops a training before a batch of an epoch, counted over all epochs, or at the end of an epoch."""
-
-    def __init__(self, *, batch=None, epoch=None):
-        super().__init__()
-        self.batch, self.epoch, self.seen = batch, epoch, 0
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.seen += 1
-        if self.seen == self.batch:
-            raise StoppedError
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == self.epoch:
-            raise StoppedError
-
-
-def build(balancer="dwa", **kwargs):
-    keras.utils.set_random_seed(0)
-    kinds = [mtl.tasks.Classification("a", 4), mtl.tasks.Regression("b")]
-    model = mtl.build_model(mtl.backbones.MLP(6, units=(8,), dropout=0.3), kinds)
-    model.compile(keras.optimizers.Adam(0.01), balancer=balancer, **kwargs)
-    return model
-
-
-def dataset(size=40):
-    return tf.data.Dataset.from_tensor_slices(two_task_data(size)).shuffle(size, seed=1).batch(8)
-
-
-def unknown():
-    return dataset().filter(lambda x, y: True)
-
-
-def arrays():
-    x, y = two_task_data(40)
-    return {"x": x, "y": y, "batch_size": 8, "validation_data": (x[:9], {name: value[:9] for name, value in y.items()})}
-
-
-DATA = {
-    "known": lambda: {"x": dataset()},
-    "unknown": lambda: {"x": unknown()},
-    "endless": lambda: {"x": dataset().repeat(), "steps_per_epoch": 4},
-    "endless in the end": lambda: {"x": unknown().repeat(), "steps_per_epoch": 4},
-    "several epochs a pass": lambda: {"x": dataset(48), "steps_per_epoch": 3},
-    "arrays": arrays,
-    "arrays in their order": lambda: {**arrays(), "shuffle": False},
-    "weighted arrays": lambda: {**arrays(), "sample_weight": {"a": np.linspace(0, 1, 40)}},
-    "class weights": lambda: {**arrays(), "class_weight": {"a": {0: 3.0}}},
-    "generator": lambda: {"x": (batch for batch in dataset().repeat()), "steps_per_epoch": 4},
-}
-RUNS_OUT = pytest.mark.filterwarnings("ignore:Your input ran out of data")
-
-
-def train(data, folder, *callbacks, save_freq="epoch", epochs=EPOCHS, **kwargs):
-    model = build(**kwargs)
-    backup = keras.callbacks.BackupAndRestore(folder, save_freq=save_freq, delete_checkpoint=False)
-    history = model.fit(**data, epochs=epochs, verbose=0, callbacks=[*callbacks, backup])
-    return model, history.history
-
-
-def check_same(first, second):
-    (model, logs), (other, other_logs) = first, second
-    assert largest_difference(model, other) <= 1e-6
-    for one, two in zip(model.optimizer.variables, other.optimizer.variables, strict=True):
-        np.testing.assert_allclose(one.numpy(), two.numpy(), atol=1e-6)
-    assert set(logs) == set(other_logs)
-    for name, values in logs.items():
-        assert values[-1] == pytest.approx(other_logs[name][-1], abs=1e-5), name
-
-
-def some_slow(values, quick):
-    return [value if value in quick else pytest.param(value, marks=pytest.mark.slow) for value in values]
+from tests.unit.model._resuming import (
+    DATA,
+    EPOCHS,
+    RUNS_OUT,
+    StopAt,
+    StoppedError,
+    arrays,
+    build,
+    check_same,
+    dataset,
+    some_slow,
+    train,
+)
 
 
 @RUNS_OUT
@@ -249,182 +179,6 @@ def test_metrics_that_are_new_count_what_remains_of_the_epoch(changed, tmp_path)
         found = train({"x": dataset()}, tmp_path / "backup", save_freq=3, epochs=2, **changed)
     assert largest_difference(found[0], expected[0]) <= 1e-6
     assert found[1]["a_accuracy"] == pytest.approx(expected[1]["a_accuracy"][1:])
-
-
-def test_data_that_end_before_the_place_is_reached_are_an_error(tmp_path):
-    def batches(number):
-        return {"x": (batch for batch in dataset().repeat().take(number)), "steps_per_epoch": 4}
-
-    with pytest.raises(StoppedError):
-        train(batches(12), tmp_path, StopAt(epoch=2), epochs=3)
-    with pytest.raises(ValueError, match="as many batches of them: 8. Received: 6, and then their end. Give"):
-        train(batches(6), tmp_path, epochs=3)
-
-
-class Batches(keras.utils.PyDataset):
-    def __init__(self):
-        super().__init__()
-        self._x, self._y = two_task_data(40)
-
-    def __len__(self):
-        return 5
-
-    def __getitem__(self, index):
-        rows = slice(8 * index, 8 * index + 8)
-        return self._x[rows], {name: value[rows] for name, value in self._y.items()}
-
-
-LOST = {
-    "a PyDataset": (lambda: {"x": Batches()}, "Pass shuffle=False"),
-    "split": (lambda: {**arrays(), "validation_data": None, "validation_split": 0.2}, "`validation_data` in place"),
-    "by batches": (lambda: {**arrays(), "shuffle": "batch"}, "Keras draws the order. Pass shuffle=True"),
-    "unknown size with steps": (
-        lambda: {"x": unknown(), "steps_per_epoch": 3},
-        "or no end: `repeat\\(\\)` it, as the last",
-    ),
-    "steps": (lambda: {"x": dataset().repeat(2), "steps_per_epoch": 3}, "a multiple of `steps_per_epoch`"),
-}
-
-
-@RUNS_OUT
-@pytest.mark.parametrize("kind", LOST)
-def test_it_says_where_the_place_in_the_data_is_lost(kind, tmp_path):
-    data, why = LOST[kind]
-    train(data(), tmp_path, epochs=1)
-    with pytest.warns(UserWarning, match=f"goes on after 1 epochs, with examples in another order.*{why}"):
-        train(data(), tmp_path, epochs=2)
-
-
-def test_a_pydataset_in_its_own_order_goes_on(tmp_path):
-    data = {"x": Batches(), "shuffle": False}
-    expected = train(data, tmp_path / "undisturbed", save_freq=3)
-    with pytest.raises(StoppedError):
-        train(data, tmp_path / "backup", StopAt(batch=10), save_freq=3)
-    check_same(train(data, tmp_path / "backup", save_freq=3), expected)
-
-
-def test_a_data_set_that_was_read_on_is_told(tmp_path):
-    data = dataset()
-    with pytest.raises(StoppedError):
-        train({"x": data}, tmp_path, StopAt(epoch=3))
-    train({"x": data}, tmp_path / "other", epochs=1)
-    with pytest.warns(UserWarning, match="was read more often than that. Make it anew"):
-        train({"x": data}, tmp_path)
-
-
-@pytest.mark.parametrize("stop", [StopAt(batch=8), StopAt(batch=5)], ids=["within an epoch", "within the first"])
-@pytest.mark.parametrize("kind", ["known", "endless", "generator"])
-def test_the_same_data_after_a_stop_within_an_epoch_are_told(kind, stop, tmp_path):
-    data = DATA[kind]()
-    stop.seen = 0
-    with pytest.raises(StoppedError):
-        train(data, tmp_path, stop, save_freq=2)
-    with pytest.warns(UserWarning, match="was read more often than that. Make it anew"):
-        train(data, tmp_path, save_freq=2)
-
-
-def test_the_same_data_set_after_a_stop_between_epochs_goes_on(tmp_path):
-    expected = train({"x": dataset()}, tmp_path / "undisturbed")
-    data = dataset()
-    with pytest.raises(StoppedError):
-        train({"x": data}, tmp_path / "backup", StopAt(epoch=2))
-    check_same(train({"x": data}, tmp_path / "backup"), expected)
-
-
-@pytest.mark.parametrize("stopped_early", [False, True])
-def test_a_second_training_on_the_same_data_set(stopped_early, tmp_path):
-    class StopTraining(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            self.model.stop_training = stopped_early and batch == 2
-
-    def trained(folder, *callbacks):
-        data, model = dataset(), build()
-        model.fit(data, epochs=1, verbose=0, callbacks=[StopTraining()])
-        backup = keras.callbacks.BackupAndRestore(folder, delete_checkpoint=False)
-        return model, model.fit(data, epochs=3, verbose=0, callbacks=[*callbacks, backup]).history
-
-    expected = trained(tmp_path / "undisturbed")
-    with pytest.raises(StoppedError):
-        trained(tmp_path / "backup", StopAt(batch=13))
-    check_same(trained(tmp_path / "backup"), expected)
-
-
-@pytest.mark.parametrize("kind", ["known", "endless"])
-def test_a_training_that_begins_with_a_later_epoch(kind, tmp_path):
-    def trained(folder, *callbacks):
-        model = build()
-        backup = keras.callbacks.BackupAndRestore(folder, delete_checkpoint=False)
-        return model, model.fit(
-            **DATA[kind](), initial_epoch=1, epochs=3, verbose=0, callbacks=[*callbacks, backup]
-        ).history
-
-    expected = trained(tmp_path / "undisturbed")
-    with pytest.raises(StoppedError):
-        trained(tmp_path / "backup", StopAt(epoch=2))
-    check_same(trained(tmp_path / "backup"), expected)
-
-
-@pytest.mark.parametrize("first", ["same", "other"])
-def test_an_earlier_training_on_the_data_set_that_the_next_process_has_not(first, tmp_path):
-    def later(folder, *callbacks, data, epochs=3):
-        return train({"x": data}, folder, *callbacks, epochs=epochs)
-
-    data = dataset()
-    build().fit(data, epochs=1, verbose=0)
-    expected = later(tmp_path / "undisturbed", data=data)
-    data = dataset()
-    build().fit(data, epochs=1, verbose=0)
-    with pytest.raises(StoppedError):
-        later(tmp_path / "backup", StopAt(epoch=2), data=data)
-    check_same(later(tmp_path / "backup", data=data if first == "same" else dataset()), expected)
-
-
-def test_a_stream_that_was_read_before_and_is_not_in_the_next_process(tmp_path):
-    data = DATA["endless"]()
-    build().fit(**data, epochs=1, verbose=0)
-    with pytest.raises(StoppedError):
-        train(data, tmp_path, StopAt(epoch=2))
-    with pytest.warns(UserWarning, match="found its data set read by others. Make it anew for each `fit`"):
-        train(DATA["endless"](), tmp_path)
-
-
-def test_a_shuffle_that_training_and_validation_share_is_told(tmp_path):
-    def data(**kwargs):
-        x = tf.data.Dataset.from_tensor_slices(two_task_data(48)).shuffle(48, seed=1, **kwargs)
-        return {"x": x.skip(8).batch(8), "validation_data": x.take(8).batch(8)}
-
-    train(data(), tmp_path / "shared", epochs=1)
-    with pytest.warns(UserWarning, match="share a `shuffle`.*reshuffle_each_iteration=False"):
-        train(data(), tmp_path / "shared", epochs=2)
-    same = {"reshuffle_each_iteration": False}
-    expected = train(data(**same), tmp_path / "undisturbed", epochs=2)
-    train(data(**same), tmp_path / "backup", epochs=1)
-    (model, logs), (other, other_logs) = train(data(**same), tmp_path / "backup", epochs=2), expected
-    check_same((model, logs), (other, other_logs))
-
-
-def test_arrays_in_an_order_of_keras_are_told(tmp_path):
-    model = build()
-    model.fit(**arrays(), epochs=2, verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    with pytest.warns(
-        UserWarning, match="after 2 epochs, .*Before, Keras drew the order. It is kept where `fit` has a"
-    ):
-        loaded.fit(**arrays(), initial_epoch=2, epochs=3, verbose=0)
-    loaded.save(tmp_path / "model.keras")  # from there on it can be found
-    keras.saving.load_model(tmp_path / "model.keras").fit(**arrays(), initial_epoch=3, epochs=4, verbose=0)
-
-
-@pytest.mark.slow
-def test_an_order_of_keras_over_replicas_is_told(tmp_path, two_replicas):
-    with two_replicas.scope():
-        model = build()
-        model.fit(dataset(), epochs=1, verbose=0)
-        model.save(tmp_path / "model.keras")
-        loaded = keras.saving.load_model(tmp_path / "model.keras")
-        with pytest.warns(UserWarning, match="Before, Keras drew the order"):
-            loaded.fit(dataset(), initial_epoch=1, epochs=2, verbose=0)
 
 
 def test_what_a_callback_loads_does_not_change_how_far_the_training_is(tmp_path):
