@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test test-slow lint check bench bench-toy bench-peer bench-memory bench-experts bench-reading \
 	bench-scaling bench-soak bench-adult bench-tox21 bench-sentences bench-omniglot bench-affinity \
-	example-multi-mnist docs-tables clean
+	bench-transfer example-multi-mnist docs-tables clean
 
 demo: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/keras-mtl demo $(DEMO)
@@ -70,6 +70,10 @@ bench-omniglot: $(VENV)/.installed
 bench-affinity: $(VENV)/.installed
 	$(BIN)/python benchmarks/affinity.py --data $(DATA) --json affinity.json
 
+# DATA is a folder with mnist/mnist.npz, cifar10_subset/cifar10_subset.tar.gz, and MR and CR in text/.
+bench-transfer: $(VENV)/.installed
+	$(BIN)/python benchmarks/transfer.py --data $(DATA) --json transfer.json
+
 # DATA is mnist.npz.
 example-multi-mnist: $(VENV)/.installed
 	$(BIN)/python examples/multi_mnist.py --data $(DATA) --json multi_mnist.json
@@ -91,4 +95,4 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) demo_output step_cost.json toy_problem.json peer.json memory.json experts.json adult.json \
-		reading.json tox21.json omniglot.json multi_mnist.json sentences.json affinity.json
+		reading.json tox21.json omniglot.json multi_mnist.json sentences.json affinity.json transfer.json
