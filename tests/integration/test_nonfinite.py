@@ -204,7 +204,9 @@ def test_metrics_go_on_unharmed():
 
 
 @pytest.mark.parametrize("steps_per_execution", [1, 3])
-@pytest.mark.parametrize("balancer", ["equal", "pcgrad", "gradnorm"])
+@pytest.mark.parametrize(
+    "balancer", ["equal", *(pytest.param(each, marks=pytest.mark.slow) for each in ("pcgrad", "gradnorm"))]
+)
 @pytest.mark.parametrize(("fault", "root"), [("loss", None), ("gradient", "head"), ("gradient", "trunk")])
 def test_an_error_names_the_task_and_the_step_and_spares_the_weights(balancer, fault, root, steps_per_execution):
     model = a_model(root)

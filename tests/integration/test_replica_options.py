@@ -67,7 +67,7 @@ def test_missing_labels_spread_unevenly(balancer, two_replicas):
     "balancer",
     [
         *FAMILIES,
-        pytest.param(balancers.UPGrad(update_every=3)),
+        pytest.param(balancers.UPGrad(update_every=3), marks=pytest.mark.slow),
         pytest.param(balancers.UPGrad(gradients="features", update_every=3), marks=pytest.mark.slow),
     ],
     ids=str,
