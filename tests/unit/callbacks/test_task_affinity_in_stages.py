@@ -73,7 +73,7 @@ def test_a_first_stage_of_heads_alone_is_not_measured():
 def test_a_model_that_was_saved_with_its_backbone_frozen(tmp_path):
     model, stages = compiled(), [Stage(1), Stage(1, "*")]
     with pytest.warns(UserWarning, match="stage 2 is never reached"):
-        model.fit(X, Y, verbose=0, callbacks=[FineTuning(stages)])
+        model.fit(X, Y, shuffle=False, verbose=0, callbacks=[FineTuning(stages)])
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert np.isfinite(staged("before it", stages, loaded, initial_epoch=1)[0]).all()
