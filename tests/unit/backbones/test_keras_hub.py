@@ -44,7 +44,7 @@ def image_preset(hub, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("architecture", ["hard", "cross_stitch"])
+@pytest.mark.parametrize("architecture", ["hard", pytest.param("cross_stitch", marks=pytest.mark.slow)])
 def test_raw_texts_train_save_and_serve(text_preset, architecture, tmp_path):
     model = build_model(backbones.KerasHub(text_preset, sequence_length=9), KINDS, architecture)
     model.compile("adam")

@@ -254,7 +254,9 @@ def test_single_batches_are_checked(wrong):
         assert len(method(x, y)) == 5
 
 
-@pytest.mark.parametrize("how", ["in the step", "eagerly", "XLA", "two replicas"])
+@pytest.mark.parametrize(
+    "how", ["in the step", "eagerly", *(pytest.param(each, marks=pytest.mark.slow) for each in ("XLA", "two replicas"))]
+)
 def test_wrong_values_in_a_dataset_are_told_however_it_is_trained(how, two_replicas):
     x, y = two_task_data(40)
     y["b"][25] = np.inf

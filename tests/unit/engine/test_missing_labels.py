@@ -130,7 +130,15 @@ def test_training_equals_that_on_the_labels_alone(balancer):
         assert np.abs(moved).max() > 1e-3
 
 
-@pytest.mark.parametrize("balancer", ["equal", "uncertainty", "dwa", "upgrad", "nash_mtl", "famo", "gradnorm"])
+@pytest.mark.parametrize(
+    "balancer",
+    [
+        "equal",
+        "upgrad",
+        "famo",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("uncertainty", "dwa", "nash_mtl", "gradnorm")),
+    ],
+)
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_task_without_a_label_in_the_batch_is_left_alone(balancer, jit_compile):
     """Adam has momentum and the head has moving statistics: neither moves it."""
@@ -197,7 +205,9 @@ def test_arrays_without_any_label_of_a_task_are_refused():
             method(x, y)
 
 
-@pytest.mark.parametrize("balancer", ["equal", "upgrad", "uncertainty"])
+@pytest.mark.parametrize(
+    "balancer", ["upgrad", *(pytest.param(each, marks=pytest.mark.slow) for each in ("equal", "uncertainty"))]
+)
 def test_uneven_replicas_are_one(balancer, two_replicas):
     """All labels of a task on one replica, batches that two do not divide, and a task without labels in some."""
     x, y, _ = data(42)

@@ -124,7 +124,7 @@ class TestShared:
         assert largest_difference(*found) < 1e-5
         assert largest_difference(found[0], model_of()) > 1e-3
 
-    @pytest.mark.parametrize("balancer", ["pcgrad", "upgrad"])
+    @pytest.mark.parametrize("balancer", [pytest.param("pcgrad", marks=pytest.mark.slow), "upgrad"])
     def test_gradients_are_balanced(self, balancer):
         model, (x, y) = model_of(), data()
         model.compile(keras.optimizers.Adam(0.01), balancer=balancer)
@@ -212,7 +212,7 @@ class TestArguments:
         assert (again.order, again.units, again.base.units, again.detach) == (["b", "a"], 3, 2, True)
 
 
-@pytest.mark.parametrize("detach", [False, True])
+@pytest.mark.parametrize("detach", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_file_and_an_export_predict_the_same(tmp_path, detach):
     model, (x, y) = model_of(detach=detach), data()
     model.compile("adam", balancer="upgrad")
@@ -227,6 +227,7 @@ def test_a_file_and_an_export_predict_the_same(tmp_path, detach):
     again.fit(x, y, verbose=0)
 
 
+@pytest.mark.slow
 def test_mixed_precision_and_xla():
     x, y = data()
     with policies("mixed_float16"):
@@ -238,6 +239,7 @@ def test_mixed_precision_and_xla():
     assert losses[-1] < 0.8 * losses[0]
 
 
+@pytest.mark.slow
 def test_replicas_train_as_one_device_does(two_replicas):
     x, y = data()
     found = []

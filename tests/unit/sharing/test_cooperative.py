@@ -149,7 +149,10 @@ class TestShared:
         assert {"size_logits", "size_round_1_own", "size_round_2_own"} <= found
         assert bool(found & {"kind_logits", "good_logits", "kind_round_1_own"}) is not detach
 
-    @pytest.mark.parametrize("arguments", [{"rounds": 2}, {"rounds": 2, "sees": "features"}, {"detach": True}])
+    @pytest.mark.parametrize(
+        "arguments",
+        [{"rounds": 2}, {"rounds": 2, "sees": "features"}, pytest.param({"detach": True}, marks=pytest.mark.slow)],
+    )
     def test_summed_gradients_are_plain_training(self, arguments):
         x, y = data()
         found = []
@@ -161,7 +164,10 @@ class TestShared:
         assert largest_difference(*found) < 1e-5
         assert largest_difference(found[0], model_of(**arguments)) > 1e-3
 
-    @pytest.mark.parametrize("balancer", ["pcgrad", "upgrad", mtl.balancers.UPGrad(gradients="features")])
+    @pytest.mark.parametrize(
+        "balancer",
+        [pytest.param("pcgrad", marks=pytest.mark.slow), "upgrad", mtl.balancers.UPGrad(gradients="features")],
+    )
     def test_gradients_are_balanced(self, balancer):
         model, (x, y) = model_of(rounds=2), data()
         model.compile(keras.optimizers.Adam(0.01), balancer=mtl.balancers.get(balancer))
@@ -192,7 +198,9 @@ class TestArguments:
         assert (again.rounds, again.sees, again.units, again.base.units, again.detach) == (2, "features", 3, 2, True)
 
 
-@pytest.mark.parametrize("arguments", [{"rounds": 2}, {"sees": "features", "detach": True}])
+@pytest.mark.parametrize(
+    "arguments", [pytest.param({"rounds": 2}, marks=pytest.mark.slow), {"sees": "features", "detach": True}]
+)
 def test_a_file_and_an_export_predict_the_same(tmp_path, arguments):
     model, (x, y) = model_of(**arguments), data()
     model.compile("adam", balancer="upgrad")
@@ -207,6 +215,7 @@ def test_a_file_and_an_export_predict_the_same(tmp_path, arguments):
     again.fit(x, y, verbose=0)
 
 
+@pytest.mark.slow
 def test_mixed_precision_and_xla():
     x, y = data()
     del y["size"]
@@ -218,6 +227,7 @@ def test_mixed_precision_and_xla():
     assert losses[-1] < 0.8 * losses[0]
 
 
+@pytest.mark.slow
 def test_replicas_train_as_one_device_does(two_replicas):
     x, y = data()
     found = []

@@ -149,7 +149,11 @@ class TestTraining:
 
     @pytest.mark.parametrize(
         ("balancer", "policy", "xla"),
-        [("pcgrad", "float32", False), ("upgrad", "float32", False), ("sum", "mixed_float16", True)],
+        [
+            ("upgrad", "float32", False),
+            pytest.param("pcgrad", "float32", False, marks=pytest.mark.slow),
+            pytest.param("sum", "mixed_float16", True, marks=pytest.mark.slow),
+        ],
     )
     def test_it_learns(self, balancer, policy, xla):
         x, y = data()
@@ -160,6 +164,7 @@ class TestTraining:
         assert model.output["bought"].dtype == "float32"
         assert losses[-1] < 0.8 * losses[0]
 
+    @pytest.mark.slow
     def test_replicas_train_as_one_device_does(self, two_replicas):
         x, y = data()
         found = []

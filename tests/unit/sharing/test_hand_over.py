@@ -33,7 +33,9 @@ def data(size=(16, 12), count=4):
     return images, labels
 
 
-@pytest.mark.parametrize("architecture", HAND_ON)
+@pytest.mark.parametrize(
+    "architecture", ["hard", *(pytest.param(each, marks=pytest.mark.slow) for each in HAND_ON[1:])]
+)
 def test_decodes_all_levels_in_the_size_of_the_image(architecture, tmp_path):
     model = build_model(backbone(), kinds(), architecture)
     shapes = {name: tensor.shape for name, tensor in model.output.items()}

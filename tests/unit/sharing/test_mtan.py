@@ -199,9 +199,9 @@ class TestTraining:
     @pytest.mark.parametrize(
         ("balancer", "policy", "xla"),
         [
-            ("pcgrad", "float32", False),
+            pytest.param("pcgrad", "float32", False, marks=pytest.mark.slow),
             (mtl.balancers.UPGrad(gradients="features"), "float32", False),
-            ("sum", "mixed_float16", True),
+            pytest.param("sum", "mixed_float16", True, marks=pytest.mark.slow),
         ],
     )
     def test_it_learns(self, balancer, policy, xla):
@@ -212,6 +212,7 @@ class TestTraining:
         losses = model.fit(x, y, epochs=20, verbose=0).history["loss"]
         assert losses[-1] < 0.8 * losses[0]
 
+    @pytest.mark.slow
     def test_on_two_replicas(self, two_replicas):
         x, y = data()
         with two_replicas.scope():

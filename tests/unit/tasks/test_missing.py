@@ -98,7 +98,7 @@ def reference(name, labels, prediction, present, **arguments):
     return np.square(labels[present] - prediction[present]).mean()
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_loss_is_the_mean_over_the_labels_that_there_are(jit_compile):
     model = make(jit_compile=jit_compile)
     x, y, present = data()

@@ -238,7 +238,7 @@ def test_schedules_count_the_steps_of_their_stage():
     assert watch.rates == pytest.approx([0.02] * 3 + [float(SCHEDULE(step)) for step in range(6)])
 
 
-@pytest.mark.parametrize("balancer", [EQUAL, "upgrad"])
+@pytest.mark.parametrize("balancer", [EQUAL, pytest.param("upgrad", marks=pytest.mark.slow)])
 def test_a_model_that_was_saved_in_the_middle_of_a_stage_goes_on(balancer, tmp_path):
     whole = compiled(balancer)
     fit(whole)
