@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_mtl._layers import layers_by_path
 from keras_mtl.balancers import GradientBalancer
 from keras_mtl.engine._batch import Batch
-from keras_mtl.engine._finite import are_finite
+from keras_mtl.engine._finite import are_finite, zeros_unless
 from keras_mtl.engine._gradients import TaskGradients
 from keras_mtl.engine._replicas import num_replicas, sum_over_replicas
 
@@ -123,16 +123,7 @@ def left_out(model: TrainableModel, active: Any, kept: Any, gradients: Sequence[
     shares = tf.unstack(tf.cast(faults, "float32") / num_replicas(), len(model.tasks))
     for counter, share in zip(model.fault_counters, shares, strict=True):
         counter.update_state(share)
-    # A condition, and no product or choice: it hands on the gradients as they are, without a copy.
-    present = [g.values if isinstance(g, tf.IndexedSlices) else g for g in gradients if g is not None]
-    values = iter(tf.cond(goes_on, lambda: present, lambda: [tf.zeros_like(each) for each in present]))
-    return kept, [_with_values(g, values) for g in gradients]
-
-
-def _with_values(gradient: Any, values: Iterator[Any]) -> Any:
-    if isinstance(gradient, tf.IndexedSlices):
-        return tf.IndexedSlices(next(values), gradient.indices, gradient.dense_shape)
-    return None if gradient is None else next(values)
+    return kept, zeros_unless(goes_on, gradients)
 
 
 def without_counts(model: TrainableModel, logs: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_mtl.engine._finite import are_finite
+from keras_mtl.engine._finite import are_finite, zeros_unless
 from keras_mtl.engine._partition import Partition
 from keras_mtl.engine._replicas import sum_over_replicas
 
@@ -74,9 +74,12 @@ class TaskGradients:
     def leave_out(self, sound: Any) -> None:
         """Makes the gradients of tasks zero that are not sound, booleans `[num_tasks]`, before any other is taken."""
         for index, flag in enumerate(tf.unstack(sound, self.num_tasks)):
-            self.of_features[index] = [_kept(g, flag) for g in self.of_features[index]]
-            self.of_beyond[index] = {position: _kept(g, flag) for position, g in self.of_beyond[index].items()}
-            self.of_own[index] = [_kept(g, flag) for g in self.of_own[index]]
+            at_features, beyond, own = self.of_features[index], self.of_beyond[index], self.of_own[index]
+            kept = zeros_unless(flag, [*at_features, *beyond.values(), *own])
+            first, last = len(at_features), len(at_features) + len(beyond)
+            self.of_features[index] = kept[:first]
+            self.of_beyond[index] = dict(zip(beyond, kept[first:last], strict=True))
+            self.of_own[index] = kept[last:]
 
     def weighted_own(self, weights: Any) -> list[list[Any]]:
         """For each task, the gradients of its own variables, of its loss times its weight."""
@@ -161,15 +164,6 @@ def _bias_gradient(gradient: Any) -> Any:
     if gradient.shape.rank == 1:
         return tf.reduce_sum(gradient, keepdims=True)
     return tf.reduce_sum(gradient, axis=range(gradient.shape.rank - 1))
-
-
-def _kept(gradient: Any, flag: Any) -> Any:
-    """A gradient, or zeros of its make if the flag is false."""
-    if gradient is None:
-        return None
-    if isinstance(gradient, tf.IndexedSlices):
-        return tf.IndexedSlices(_kept(gradient.values, flag), gradient.indices, gradient.dense_shape)
-    return tf.where(flag, gradient, tf.zeros_like(gradient))
 
 
 def _times(gradient: Any, weight: Any) -> Any:
