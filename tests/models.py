@@ -81,11 +81,13 @@ ONE_OF_EACH = (
 )
 
 
-def others_slow(every):
-    """The parameters of a test: one balancer of each family, and the others marked `slow`."""
-    quick = [case for case in every if not isinstance(case, str) or case in ONE_OF_EACH]
-    slow = [pytest.param(case, marks=pytest.mark.slow) for case in every if case not in quick]
-    return [*quick, *slow]
+# What the default tests train where the slow ones train all: losses, a second pass, norms, a Gramian, a whole matrix.
+BY_DEFAULT = ("equal", "famo", "gradnorm", "upgrad", "graddrop")
+
+
+def others_slow(every, by_default=BY_DEFAULT):
+    """The parameters of a test, all but a few marked `slow`."""
+    return [case if case in by_default else pytest.param(case, marks=pytest.mark.slow) for case in every]
 
 
 def second_stream(balancer):

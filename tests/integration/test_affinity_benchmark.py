@@ -44,6 +44,7 @@ def test_correlations_leave_out_the_diagonal(benchmark):
 COST = {"num_tasks": 2, "ratio": 1.4}
 
 
+@pytest.mark.slow
 def test_it_runs_on_drawings(benchmark, tmp_path, capsys):
     omniglot = benchmark.omniglot
     rng = np.random.default_rng(0)

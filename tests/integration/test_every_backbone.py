@@ -63,7 +63,7 @@ def served(signature, inputs):
     )
 
 
-@pytest.mark.parametrize("architecture", ["hard", "cross_stitch"])
+@pytest.mark.parametrize("architecture", ["hard", pytest.param("cross_stitch", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", [*sorted(TEXT), "tabular", "audio", "fusion"])
 def test_trains_saves_and_exports(name, architecture, tmp_path):
     backbone, inputs = case(name)

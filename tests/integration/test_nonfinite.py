@@ -6,14 +6,9 @@ import pytest
 import tensorflow as tf
 
 from keras_mtl import MultiTaskModel, balancers, tasks
-from tests.models import ONE_OF_EACH, largest_difference, policies, two_task_data
+from tests.models import ONE_OF_EACH, largest_difference, others_slow, policies, two_task_data
 
-QUICK = ("equal", "famo", "uncertainty", "upgrad", "graddrop", "gradnorm")
-FAMILIES = [
-    each if each in QUICK else pytest.param(each, marks=pytest.mark.slow)
-    for each in ONE_OF_EACH
-    if each != "auto_lambda"
-]
+FAMILIES = others_slow(each for each in ONE_OF_EACH if each != "auto_lambda")
 BAD = (1, 4)  # the batches in which something is wrong
 
 
@@ -237,7 +232,7 @@ def test_the_error_of_several_steps_at_once_and_of_a_batch():
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"jit_compile": True},
+        pytest.param({"jit_compile": True}, marks=pytest.mark.slow),
         {"steps_per_execution": 4},
         {"optimizer": keras.optimizers.Adam(0.01, gradient_accumulation_steps=2)},
         {"run_eagerly": True},
@@ -268,8 +263,10 @@ def test_in_float16(balancer):
     assert history["a_skipped"] == history["b_skipped"] == history["c_skipped"] == [0]
 
 
-@pytest.mark.parametrize("balancer", ["equal", pytest.param("famo", marks=pytest.mark.slow), "upgrad"])
-@pytest.mark.parametrize("fault", ["loss", "gradient"])
+@pytest.mark.parametrize(
+    "balancer", ["upgrad", *(pytest.param(each, marks=pytest.mark.slow) for each in ("equal", "famo"))]
+)
+@pytest.mark.parametrize("fault", ["gradient", pytest.param("loss", marks=pytest.mark.slow)])
 def test_on_two_replicas(balancer, fault, two_replicas):
     root = "head" if fault == "gradient" else None
     alone, history = trained(some_data(fault), balancer, "skip", root)

@@ -97,6 +97,7 @@ def test_as_many_steps(omniglot, num_rows, num_steps, expected):
     assert omniglot.batch_size_of(num_rows, num_steps) == expected
 
 
+@pytest.mark.slow
 def test_it_runs(omniglot, folder, capsys):
     settings = argparse.Namespace(batch_size=16, filters=[4], units=8, epochs=1)
     result = omniglot.run(omniglot.read(folder), settings, seed=0)

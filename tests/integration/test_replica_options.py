@@ -14,14 +14,14 @@ from keras_mtl import balancers
 from tests.models import (
     ONE_OF_EACH,
     largest_difference,
+    others_slow,
     second_stream,
     three_task_data,
     three_task_model,
     two_task_data,
 )
 
-QUICK = ("equal", "famo", "upgrad", "graddrop")
-FAMILIES = [each if each in QUICK else pytest.param(each, marks=pytest.mark.slow) for each in ONE_OF_EACH]
+FAMILIES = others_slow(ONE_OF_EACH, by_default=("equal", "upgrad"))
 
 
 def uneven_data(size=390, batch_size=20):

@@ -186,7 +186,7 @@ def test_synchronized_normalization_with_gradients_by_task_is_refused(arguments,
     normalized_model().compile("sgd", **arguments)
 
 
-@pytest.mark.parametrize("balancer", ["equal", "pcgrad"])
+@pytest.mark.parametrize("balancer", ["pcgrad", pytest.param("equal", marks=pytest.mark.slow)])
 def test_several_steps_at_once_are_so_many_single_ones(balancer, two_replicas):
     x, y = two_task_data(100)
     models, logs = [], []

@@ -16,6 +16,7 @@ def run(path, *arguments):
     return json.loads(path.read_text(encoding="utf-8"))["rows"]
 
 
+@pytest.mark.slow
 def test_bytes(tmp_path):
     few = ("--networks", "mlp", "--tasks", "2", "--turns", "2", "--seconds", "0.01")
     rows = run(tmp_path / "scaling.json", *few, "--replicas", "2", "--balancers", "equal", "upgrad")

@@ -134,6 +134,7 @@ def test_the_judgement_compares_within_a_seed(tox21):
     assert by_task.endswith("b (+0.0000 ± 0.0000) cannot be told from the single-task model.")
 
 
+@pytest.mark.slow
 def test_joint_and_single_models_are_matched(tox21):
     random = np.random.default_rng(0)
     assays = tox21.Assays(

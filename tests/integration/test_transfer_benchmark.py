@@ -155,6 +155,7 @@ def test_the_parts_of_each_pair(sets, folder):
     assert reviews.target["train"][0].shape[1] == sets.NUM_WORDS
 
 
+@pytest.mark.slow
 def test_it_runs(benchmark, sets, folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "SETTINGS", {"Colors": lambda folder, seed: small(sets)})
     monkeypatch.setattr(benchmark, "WAYS", {name: benchmark.WAYS[name] for name in ("from nothing", "fine-tuning")})

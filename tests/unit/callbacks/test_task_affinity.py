@@ -99,13 +99,10 @@ def test_with_other_optimizers_too(name):
     )
 
 
+@slow
 @pytest.mark.parametrize(
     "arguments",
-    [
-        {"steps_per_execution": 3},
-        pytest.param({"run_eagerly": True}, marks=slow),
-        pytest.param({"jit_compile": True}, marks=slow),
-    ],
+    [{"steps_per_execution": 3}, {"run_eagerly": True}, {"jit_compile": True}],
     ids=lambda each: next(iter(each)),
 )
 def test_in_other_ways_of_running_too(arguments):
@@ -126,7 +123,8 @@ def test_under_two_replicas_up_to_rounding(two_replicas):
         assert values == pytest.approx(logs_with[key], rel=1e-5)
 
 
-@pytest.mark.parametrize("learning_rate", [None, pytest.param(0.05, marks=slow)])
+@slow
+@pytest.mark.parametrize("learning_rate", [None, 0.05])
 def test_two_replicas_measure_what_one_does(learning_rate, two_replicas):
     found, clipping = [], keras.optimizers.Adam(0.01, global_clipnorm=0.1)
     for strategy in (two_replicas, None):

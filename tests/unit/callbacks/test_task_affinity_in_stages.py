@@ -47,7 +47,7 @@ def staged(order, stages, model=None, **arguments):
     return fit(model or compiled(), len(stages), *([] if where else [callback]), **where, **arguments)
 
 
-@pytest.mark.parametrize("order", ["before it", "after it"])
+@pytest.mark.parametrize("order", ["before it", pytest.param("after it", marks=pytest.mark.slow)])
 def test_stages_are_measured_as_models_that_were_frozen_from_the_start(order):
     frozen = two_task_model()
     frozen.get_layer("trunk").trainable = False

@@ -45,7 +45,7 @@ def test_mixed_precision(learning_rate):
     np.testing.assert_allclose(found[0], found[1], rtol=0.1, atol=2e-3)
 
 
-@pytest.mark.parametrize("learning_rate", [None, 0.05])
+@pytest.mark.parametrize("learning_rate", [0.05, pytest.param(None, marks=pytest.mark.slow)])
 def test_a_loss_below_0_that_a_step_lowers_is_helped(learning_rate):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((6,))

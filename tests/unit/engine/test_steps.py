@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_mtl import MultiTaskModel, balancers, tasks
-from tests.models import two_task_data, two_task_model
+from tests.models import BY_DEFAULT, others_slow, two_task_data, two_task_model
 
 
 def three_headed(balancer, **compile_arguments):
@@ -73,21 +73,23 @@ def test_shared_parameters_follow_the_balancer_and_heads_their_own_task(name):
                 np.testing.assert_allclose(steps[index], gradients[t][index], atol=1e-5)
 
 
-def test_a_task_whose_sample_weights_are_all_zero_is_inactive():
+# auto_lambda takes data sets; test_second_passes.py has it.
+@pytest.mark.parametrize(
+    "name",
+    others_slow([name for name in balancers.names() if name != "auto_lambda"], by_default=(*BY_DEFAULT, "uncertainty")),
+)
+def test_a_task_whose_sample_weights_are_all_zero_is_inactive(name):
     x, y = three_labels()
     weights = {"a": np.ones(16), "b": np.zeros(16), "c": np.ones(16)}
-    for name in balancers.names():
-        if name == "auto_lambda":
-            continue  # it takes data sets; test_second_passes.py has it
-        model = three_headed(name)
-        steps = applied(model, x, y, sample_weight=weights)
-        by_path = {v.path: step for v, step in zip(model.trainable_variables, steps, strict=True)}
-        assert not by_path["b/kernel"].any(), name
-        assert by_path["a/kernel"].any(), name
-        if name == "uncertainty":
-            log_variance = next(step for path, step in by_path.items() if "log_variance" in path)
-            assert log_variance[1] == 0
-            assert log_variance[0] != 0
+    model = three_headed(name)
+    steps = applied(model, x, y, sample_weight=weights)
+    by_path = {v.path: step for v, step in zip(model.trainable_variables, steps, strict=True)}
+    assert not by_path["b/kernel"].any()
+    assert by_path["a/kernel"].any()
+    if name == "uncertainty":
+        log_variance = next(step for path, step in by_path.items() if "log_variance" in path)
+        assert log_variance[1] == 0
+        assert log_variance[0] != 0
 
 
 def test_uncertainty_is_trained_beside_a_gradient_balancer():

@@ -220,12 +220,13 @@ def test_its_config():
     assert float(again.learning_rate) == pytest.approx(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [
         {},
-        pytest.param({"gradient_accumulation_steps": 2, "global_clipnorm": 0.1}, marks=pytest.mark.slow),
-        pytest.param({"loss_scale_factor": 4.0, "clipnorm": 0.1}, marks=pytest.mark.slow),
+        {"gradient_accumulation_steps": 2, "global_clipnorm": 0.1},
+        {"loss_scale_factor": 4.0, "clipnorm": 0.1},
     ],
     ids=str,
 )

@@ -124,6 +124,7 @@ class TestSizes:
         pool = model.get_layer("level_1_kind_carried")
         assert (pool.pool_size, pool.strides, pool.output.shape[1:3]) == ((3, 3), (2, 2), (4, 3))
 
+    @pytest.mark.slow
     def test_unknown_ones_of_several_levels(self):
         inputs = keras.Input((None, None, 1))
         first = keras.layers.Conv2D(3, 3, padding="same", activation="relu", name="first")(inputs)
