@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_mtl import balancers
+from tests.models import others_slow
 from tests.unit.balancers._any import (
     NUM_GRADIENTS,
     Compiled,
@@ -172,6 +173,7 @@ def test_gradient_norms_that_are_not_finite_leave_it_and_give_nothing(name):
     assert np.all(np.isfinite(compiled(losses, jacobian, np.arange(num_tasks) != 1)))
 
 
+@pytest.mark.parametrize("name", others_slow(balancers.names()))
 def test_in_eager_mode_in_a_graph_and_by_xla_it_is_the_same(name):
     eager = bound(name)
     graph, xla = Compiled(name), Compiled(name, jit_compile=True)
