@@ -121,7 +121,10 @@ def _by_gramian(gradients: TaskGradients, loss_weights: Any, balancer: Any, acti
 
 
 def _weighted_when_due(gradients: TaskGradients, loss_weights: Any, balancer: Any, active: Any) -> list[Any]:
-    """In a loop of the user's own over several replicas: the same result, without saving work between the steps."""
+    """The same result without saving work between the steps.
+
+    For a loop of the user's own over several replicas, and where tasks were left out since the kind of step was chosen.
+    """
     due = balancer.is_due(active)
     rows = over_replicas(gradients.shared_rows)
     weights = balancer.weigh(_gramian(rows, gradients, loss_weights), tf.logical_and(active, due))

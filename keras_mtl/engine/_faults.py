@@ -59,7 +59,9 @@ def _telling(model: TrainableModel, gradients: Sequence[Any]) -> list[Any]:
         for layer in layers_by_path(cast("keras.Model", model)).values():
             axis, key = _OUTPUTS.get(type(layer)), id(getattr(layer, "kernel", None))
             kernel = by_variable.get(key)
-            if axis is not None and kernel is not None and by_variable.get(id(layer.bias)) is not None:
+            if axis is None or kernel is None or by_variable.get(id(layer.bias)) is None:
+                continue
+            if getattr(layer, "groups", 1) == 1:  # otherwise the first output reads a part of the inputs alone
                 found[key] = tf.gather(kernel, [0], axis=axis)
     return list(found.values())
 
@@ -77,7 +79,8 @@ def _may_overflow(model: TrainableModel) -> Any:
 def without(batch: Batch, kept: Any) -> Batch:
     """The batch with the labels of tasks left out.
 
-    The labels themselves too: a metric that squares one of 1e30 would have a NaN, whatever its weight.
+    The labels themselves too: a metric that squares one of 1e30 would have a NaN, whatever its weight. If no task stays
+    of those that had a label, the mean of the losses is to be as if the batch had not been: then it has no examples.
 
     Args:
         batch: a batch.
@@ -85,6 +88,7 @@ def without(batch: Batch, kept: Any) -> Batch:
     """
     flags = tf.cast(kept, batch.counts.dtype)
     by_name = dict(zip(batch.labels, tf.unstack(kept, len(batch.labels)), strict=True))
+    is_left = tf.cast(tf.reduce_any(kept) | tf.logical_not(tf.reduce_any(batch.active)), batch.size.dtype)
 
     def of_kept(values: dict[str, Any]) -> dict[str, Any]:
         return {task: tf.where(by_name[task], each, tf.zeros_like(each)) for task, each in values.items()}
@@ -94,36 +98,38 @@ def without(batch: Batch, kept: Any) -> Batch:
         labels=of_kept(batch.labels),
         present=of_kept(batch.present),
         weights=of_kept(batch.weights),
+        size=batch.size * is_left,
         counts=batch.counts * flags,
+        total_size=batch.total_size * is_left,
         total_counts=batch.total_counts * flags,
     )
 
 
-def left_out(model: TrainableModel, active: Any, kept: Any, gradients: Sequence[Any]) -> tuple[Any, list[Any]]:
+def left_out(model: TrainableModel, active: Any, kept: Any, gradients: Sequence[Any]) -> tuple[Any, list[Any], Any]:
     """What is trained on after all: the tasks, booleans `[num_tasks]`, and the gradients, of zeros if none is.
 
     Counts the tasks that had labels and are left out. With `on_nonfinite="raise"` one of them stops the training: then,
-    and in the steps until Python hears of it, nothing is trained.
+    and in the steps until Python hears of it, all stays as it is, what waits in sums of gradients too. Whether it does
+    is the third result, a boolean tensor, or None if nothing stops it.
 
     Args:
         model: a compiled model with a metric for each task in `fault_counters`.
         active: whether each task has a label.
         kept: whether its loss, and its gradients down to the features, are finite, if it has.
-        gradients: of the trainable variables. What is not finite in them became so below the features: whose fault that
-            is cannot be told.
+        gradients: of the trainable variables. What is not finite in them became so below the features, or in what
+            belongs to no task: whose fault that is cannot be told.
     """
-    goes_on = all_sound(model, gradients)
-    kept = kept & goes_on
+    sound, stops = all_sound(model, gradients), None
+    kept = kept & sound
     faults = active & ~kept
     if model.on_nonfinite == "raise":
         is_first = tf.reduce_all([tf.equal(tf.convert_to_tensor(each.total), 0) for each in model.fault_counters])
-        faults = faults & is_first
-        goes_on = is_first & tf.reduce_all(active == kept)
-        kept = kept & goes_on
+        stops = tf.logical_not(is_first) | tf.reduce_any(faults)
+        faults, kept, sound = faults & is_first, kept & ~stops, sound & ~stops
     shares = tf.unstack(tf.cast(faults, "float32") / num_replicas(), len(model.tasks))
     for counter, share in zip(model.fault_counters, shares, strict=True):
         counter.update_state(share)
-    return kept, zeros_unless(goes_on, gradients)
+    return kept, zeros_unless(sound, gradients), stops
 
 
 def without_counts(model: TrainableModel, logs: dict[str, Any]) -> dict[str, Any]:

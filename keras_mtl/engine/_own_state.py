@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from keras_mtl._layers import layers_by_path
+from keras_mtl.engine._finite import are_finite
 from keras_mtl.engine._step_kind import kind_of
 from keras_mtl.engine._updates import apply, check_averages
 
@@ -82,12 +83,14 @@ class OwnState:
         ]
         self._common = [(variable, tf.convert_to_tensor(variable)) for variable in _common(model)]
 
-    def update(self, gradients: Sequence[Any], active: Any) -> None:
+    def update(self, gradients: Sequence[Any], active: Any, stops: Any = None) -> None:
         """Applies the gradients of the model's trainable variables.
 
         Args:
             gradients: one for each, or None.
             active: whether each task has a label, booleans `[num_tasks]`.
+            stops: whether nothing is to change, not even by sums of gradients of the steps before, a boolean tensor,
+                with no task active then; None if that is never so.
         """
         model, everyone = self._model, tf.reduce_all(active)
         if kind_of(model).complete and model.on_nonfinite is None:
@@ -95,54 +98,55 @@ class OwnState:
             return
         # Under a strategy nothing is assigned within a condition.
         always = tf.distribute.has_strategy() or tf.executing_eagerly()
-        rows = self._before(active)
-        values = [tf.convert_to_tensor(each) for _, each, _ in rows] if always else self._copied(rows, everyone)
+        rows = self._before(active, stops)
+        variables = [variable for _, variable in rows]
+        values = [tf.convert_to_tensor(each) for each in variables] if always else _copied(variables, everyone)
         apply(model, gradients, _accumulators(model.optimizer))
+        _put_back(rows, values, None if always else everyone)
+        known = self._moving(active)
+        if model.on_nonfinite is not None:
+            everyone &= are_finite([tf.convert_to_tensor(variable) for _, variable, _ in known if _is_real(variable)])
+        _put_back([row[:2] for row in known], [value for _, _, value in known], None if always else everyone)
 
-        def put_back() -> Any:
-            for (moves, variable, statistic), value in zip(rows, values, strict=True):
-                before = tf.reshape(value, variable.shape) if statistic is None else statistic
-                variable.assign(tf.where(moves(), tf.convert_to_tensor(variable), before))
-            return tf.zeros(())
+    def _before(self, active: Any, stops: Any) -> list[tuple[Callable[[], Any], Any]]:
+        """What tells whether a variable may move that the optimizer moves, and the variable.
 
-        if always:
-            put_back()
-        else:
-            tf.cond(everyone, lambda: tf.zeros(()), put_back)
-
-    @staticmethod
-    def _copied(rows: Sequence[tuple[Any, Any, Any]], everyone: Any) -> Any:
-        """The values of variables, or nothing where all tasks are active: holding them would cost the update a copy."""
-        variables = [variable for _, variable, _ in rows]
-        return tf.cond(
-            everyone,
-            lambda: [tf.zeros((0,), variable.dtype) for variable in variables],
-            lambda: [tf.reshape(tf.identity(tf.convert_to_tensor(variable)), (-1,)) for variable in variables],
-        )
-
-    def _before(self, active: Any) -> list[tuple[Any, Any, Any]]:
-        """What tells whether a variable may move, the variable, and its value if that is known already.
-
-        It may move if a task that it leads to is active; of a balancer's weights, each moves with its task.
+        It may if a task that it leads to is active; of a balancer's weights, each moves with its task.
         """
         parts, slots = self._model.partition, _SLOTS.get(self._model.optimizer, {})
         owned = [(frozenset([task]), variable) for task, own in parts.specific.items() for variable in own]
         owned += zip(parts.tasks, parts.shared, strict=True)
-        found: list[tuple[Any, Any, Any]] = [
-            (self._moves(tasks, active, ()), variable, value) for tasks, variable, value in self._statistics
-        ]
-        found += [(_moves_if_sound(variable, active), variable, value) for variable, value in self._common]
+        found: list[tuple[Callable[[], Any], Any]] = []
         for tasks, variable in owned:
             kept = slots.get(id(variable), ())
             sums = [tf.convert_to_tensor(slot) for name, slot in kept if name == _ACCUMULATOR]
             moves = self._moves(tasks, active, sums)
             others: list[Any] = [slot for name, slot in kept if name != _ACCUMULATOR]
-            found.extend((moves, each, None) for each in (variable, *others))
+            found.extend((moves, each) for each in (variable, *others))
         for variable in self._model.loss_balancer.trainable_variables:
             if tuple(variable.shape) == (len(self._positions),):
                 own = [variable, *(slot for _, slot in slots.get(id(variable), ()))]
-                found.extend((lambda: active, each, None) for each in own)
-        return found
+                found.extend((lambda: active, each) for each in own)
+        return found if stops is None else self._unless(stops, found)
+
+    def _unless(self, stops: Any, rows: Sequence[tuple[Callable[[], Any], Any]]) -> list[tuple[Callable[[], Any], Any]]:
+        """The rows, and all else that the optimizer moves, none of which may where `stops` is true."""
+        listed = {id(variable) for _, variable in rows}
+        others = [*self._model.trainable_variables, *self._model.optimizer.variables]
+        found = [(lambda moves=moves: moves() & ~stops, variable) for moves, variable in rows]
+        return found + [(lambda: ~stops, variable) for variable in others if id(variable) not in listed]
+
+    def _moving(self, active: Any) -> list[tuple[Callable[[], Any], Any, Any]]:
+        """What tells whether a variable may move that the pass forward and the balancers move, it, and its value."""
+        guarded = self._model.on_nonfinite is not None
+
+        def moves(tasks: Any, variable: Any) -> Callable[[], Any]:
+            is_active = self._moves(tasks, active, ())
+            return lambda: is_active() & _is_finite(variable) if guarded else is_active()
+
+        everyone = frozenset(self._positions)
+        rows = [*self._statistics, *((everyone, variable, value) for variable, value in self._common)]
+        return [(moves(tasks, variable), variable, value) for tasks, variable, value in rows]
 
     def _moves(self, tasks: frozenset[str], active: Any, sums: Sequence[Any]) -> Callable[[], Any]:
         """Whether a task is active, or the gradients that were accumulated before, `sums`, are still to be applied."""
@@ -153,6 +157,32 @@ class OwnState:
             return tf.reduce_any(tf.stack([*(active[position] for position in positions), *pending]))
 
         return moves
+
+
+def _copied(variables: Sequence[Any], everyone: Any) -> Any:
+    """The values of variables, or nothing where all tasks are active: holding them would cost the update a copy."""
+    if not variables:
+        return []
+    return tf.cond(
+        everyone,
+        lambda: [tf.zeros((0,), variable.dtype) for variable in variables],
+        lambda: [tf.reshape(tf.identity(tf.convert_to_tensor(variable)), (-1,)) for variable in variables],
+    )
+
+
+def _put_back(rows: Sequence[tuple[Callable[[], Any], Any]], values: Sequence[Any], unless: Any) -> None:
+    """Gives variables that may not have moved their values again, in order; `unless` tells that all may have."""
+
+    def put_back() -> Any:
+        for (moves, variable), value in zip(rows, values, strict=True):
+            now = tf.convert_to_tensor(variable)
+            variable.assign(tf.where(moves(), now, tf.reshape(value, variable.shape)))
+        return tf.zeros(())
+
+    if unless is None or not rows:
+        put_back()
+    else:
+        tf.cond(unless, lambda: tf.zeros(()), put_back)
 
 
 def _common(model: TrainableModel) -> list[Any]:
@@ -169,12 +199,9 @@ def _common(model: TrainableModel) -> list[Any]:
     return [variable for key, variable in found.items() if key not in own]
 
 
-def _moves_if_sound(variable: Any, active: Any) -> Callable[[], Any]:
-    """Whether a variable may have its new value: if a task is active, and the value is finite."""
+def _is_real(variable: Any) -> bool:
+    return tf.as_dtype(variable.dtype).is_floating
 
-    def moves() -> Any:
-        value = tf.convert_to_tensor(variable)
-        is_finite = tf.reduce_all(tf.math.is_finite(value)) if value.dtype.is_floating else tf.constant(True)
-        return tf.reduce_any(active) & is_finite
 
-    return moves
+def _is_finite(variable: Any) -> Any:
+    return are_finite([tf.convert_to_tensor(variable)]) if _is_real(variable) else tf.constant(True)

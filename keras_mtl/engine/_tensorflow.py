@@ -93,14 +93,15 @@ def _update(model: TrainableModel, batch: Batch, second: Any, *, due: bool | Non
             sound = sound_tasks(model, found.losses, by_task)
             by_task.leave_out(sound)
             found, scaled = found.without(sound), scaled.without(sound)
+            due = due and None  # it may have been for a task that is left out
         gradients, weights, regularization = _gradients_by_task(model, tape, found, scaled, by_task, due)
     else:
         gradients = tape.gradient(objective, model.trainable_variables)
-    kept = found.active
+    kept, stops = found.active, None
     if guarded:
-        kept, gradients = left_out(model, active, kept, gradients)
+        kept, gradients, stops = left_out(model, active, kept, gradients)
         batch, found = without(batch, kept), found.without(kept)
-    own_state.update(gradients, kept)
+    own_state.update(gradients, kept, stops)
     if balancer.needs_after_step:
         after = losses_once_more(model, batch, before)
         balancer.after_step(tf.where(kept, after, tf.zeros_like(after)) if guarded else after, kept)

@@ -107,10 +107,11 @@ class MultiTaskModel(SteppedModel):
             weighted_metrics: lists of metrics by task that count sample weights, beside the others.
             on_nonfinite: what happens in a training step in which the loss of a task, or its gradient, is NaN or
                 infinite. None: nothing, as in Keras. `"skip"`: the task is left out of the step, as if it had no label
-                in the batch, and the logs count such steps by `{task}_skipped`; where it is only below the features
-                that a gradient goes wrong, and the task cannot be told, all are left out. `"raise"`: the whole step
-                is left out, and an error names the task and the step; that waits for each step. In float16, gradients
-                that are not finite are the optimizer's affair, until the scale of the losses is 1. Defaults to None.
+                in the batch, and the logs count such steps by `{task}_skipped`; where a gradient goes wrong only below
+                the features or in a regularization loss, and the task cannot be told, all are left out. `"raise"`: the
+                whole step is left out, and an error names the task and the step; that waits for each step. In float16,
+                gradients that are not finite are the optimizer's affair, until the scale of the losses is 1. Defaults
+                to None.
             **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile` and `auto_scale_loss`, as
                 in `keras.Model.compile`.
 
