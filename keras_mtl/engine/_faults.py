@@ -51,11 +51,12 @@ def _telling(model: TrainableModel, gradients: Sequence[Any]) -> list[Any]:
     To look at all numbers of large kernels would cost some hundredths of a step. A kernel's gradient is a sum of
     products of inputs and of gradients of outputs. Where an input is not finite, the product is not finite for any
     output, the first among them; where an output's gradient is not, neither is the bias's. That leaves finite numbers
-    with a product beyond the range of float32.
+    with a product beyond the range of float32. A regularization loss has no such gradient: with one, all are looked at.
     """
     by_variable = {id(v): g for v, g in zip(model.trainable_variables, gradients, strict=True)}
     found = dict(by_variable)
-    if not isinstance(model.gradient_balancer, GradientBalancer):  # which may take the first output's of other tasks
+    whole = isinstance(model.gradient_balancer, GradientBalancer)  # it may take the first output's of other tasks
+    if not whole and not model.losses:
         for layer in layers_by_path(cast("keras.Model", model)).values():
             axis, key = _OUTPUTS.get(type(layer)), id(getattr(layer, "kernel", None))
             kernel = by_variable.get(key)

@@ -140,13 +140,13 @@ class OwnState:
         """What tells whether a variable may move that the pass forward and the balancers move, it, and its value."""
         guarded = self._model.on_nonfinite is not None
 
-        def moves(tasks: Any, variable: Any) -> Callable[[], Any]:
+        def moves(tasks: Any, variable: Any, value: Any) -> Callable[[], Any]:
             is_active = self._moves(tasks, active, ())
-            return lambda: is_active() & _is_finite(variable) if guarded else is_active()
+            return lambda: is_active() & _stays_finite(variable, value) if guarded else is_active()
 
         everyone = frozenset(self._positions)
         rows = [*self._statistics, *((everyone, variable, value) for variable, value in self._common)]
-        return [(moves(tasks, variable), variable, value) for tasks, variable, value in rows]
+        return [(moves(*row), row[1], row[2]) for row in rows]
 
     def _moves(self, tasks: frozenset[str], active: Any, sums: Sequence[Any]) -> Callable[[], Any]:
         """Whether a task is active, or the gradients that were accumulated before, `sums`, are still to be applied."""
@@ -203,5 +203,8 @@ def _is_real(variable: Any) -> bool:
     return tf.as_dtype(variable.dtype).is_floating
 
 
-def _is_finite(variable: Any) -> Any:
-    return are_finite([tf.convert_to_tensor(variable)]) if _is_real(variable) else tf.constant(True)
+def _stays_finite(variable: Any, before: Any) -> Any:
+    """Where a variable is finite, or was not finite before, booleans of its shape."""
+    if not _is_real(variable):
+        return tf.constant(True)
+    return tf.math.is_finite(tf.convert_to_tensor(variable)) | ~tf.math.is_finite(before)

@@ -240,6 +240,56 @@ def test_moving_statistics_stay_finite_where_every_loss_is(eagerly):
     assert np.abs(model.get_layer("norm").moving_mean.numpy()).max() > 0
 
 
+@keras.saving.register_keras_serializable("tests")
+class LargestSoFar(keras.layers.Layer):
+    """Keeps the largest value of each channel that was above 1 in a batch: minus infinity until then."""
+
+    def build(self, input_shape):
+        low = keras.initializers.Constant(-np.inf)
+        self.largest = self.add_weight(shape=input_shape[1:], initializer=low, trainable=False, name="largest")
+
+    def call(self, inputs):
+        found = keras.ops.max(inputs, axis=0)
+        self.largest.assign(keras.ops.where(found > 1, keras.ops.maximum(found, self.largest), self.largest))
+        return inputs
+
+
+def test_what_was_never_finite_moves_as_without_the_guard():
+    found = []
+    for on_nonfinite in ("skip", None):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((6,))
+        x = keras.layers.Dense(8, name="low")(LargestSoFar(name="kept")(inputs))
+        outputs = {name: keras.layers.Dense(1, name=name)(x) for name in "ab"}
+        model = MultiTaskModel(inputs, outputs, [tasks.Regression(name) for name in "ab"])
+        model.compile(sgd(), on_nonfinite=on_nonfinite)
+        rows = np.random.default_rng(0).normal(size=(60, 6)).astype("float32")
+        rows[:, 2] = np.minimum(rows[:, 2], 0.9)
+        model.fit(rows, dict.fromkeys("ab", rows[:, 0]), batch_size=20, shuffle=False, verbose=0)
+        found.append(model.get_layer("kept").largest.numpy())
+    np.testing.assert_array_equal(*found)
+    assert np.isfinite(found[0]).sum() == 5
+
+
+@keras.saving.register_keras_serializable("tests")
+def group_lasso(kernel):
+    """The lengths of a kernel's columns: at 0 the gradient of one is not a number."""
+    return keras.ops.sum(keras.ops.sqrt(keras.ops.sum(keras.ops.square(kernel), axis=0)))
+
+
+def test_a_regularization_loss_whose_gradient_is_not_finite():
+    model = a_model()
+    low = model.get_layer("low")
+    low.kernel_regularizer = low.kernel.regularizer = group_lasso
+    kernel = low.kernel.numpy()
+    kernel[:, 2] = 0
+    low.kernel.assign(kernel)
+    model.compile(sgd(), on_nonfinite="skip")
+    history = model.fit(some_data(), verbose=0).history
+    assert history["a_skipped"] == history["b_skipped"] == history["c_skipped"] == [6]
+    np.testing.assert_array_equal(low.kernel.numpy(), kernel)
+
+
 def test_a_convolution_in_groups():
     """A fault in what the second group reads does not show in the first output."""
     keras.utils.set_random_seed(0)
