@@ -29,6 +29,7 @@ _ENDINGS = re.compile(r"(?<=\w)(n't|'(?:s|d|m|ll|re|ve))\b")
 
 NUM_WORDS = 60  # of a sentence; others are cut
 NUM_PIECES = 300
+PADDING = 2  # at either end of the words, for the convolutions
 
 Examples = tuple[Any, Any]  # sentences or encoded sentences, and class indices
 
@@ -106,7 +107,7 @@ def leaks_of(divided: Mapping[str, Mapping[str, Examples]]) -> mtl.data.Leaks:
 
 
 class Encoder:
-    """Sentences as numbers: a sequence of words, and a set of pieces, those that occur in two training sentences.
+    """Sentences as numbers: a sequence of words, and a set of pieces, those that occur in three training sentences.
 
     Pieces are words, pairs of words and, within words, sequences of four characters, which a rare word shares with
     others: Wang and Manning, "Baselines and Bigrams", ACL 2012, and Bojanowski et al., "Enriching Word Vectors with
@@ -119,8 +120,8 @@ class Encoder:
         known = [word for word, count in counts.most_common() if count > 1]
         self._words = keras.layers.TextVectorization(standardize=None, split="whitespace", vocabulary=known)
         self._pieces = [
-            CountVectorizer(ngram_range=(1, 2), token_pattern=r"\S+", min_df=2, binary=True),
-            CountVectorizer(ngram_range=(4, 4), analyzer="char_wb", min_df=2, binary=True),
+            CountVectorizer(ngram_range=(1, 2), token_pattern=r"\S+", min_df=3, binary=True),
+            CountVectorizer(ngram_range=(4, 4), analyzer="char_wb", min_df=3, binary=True),
         ]
         for vectorizer in self._pieces:
             vectorizer.fit(different)
@@ -139,4 +140,4 @@ class Encoder:
         pieces = np.zeros((len(rows), min(NUM_PIECES, max(map(len, rows)))), dtype="int32")
         for row, found in zip(pieces, rows, strict=True):
             row[: len(found)] = found[: len(row)]
-        return {"words": np.pad(words, [(0, 0), (2, 2)]), "pieces": pieces}
+        return {"words": np.pad(words, [(0, 0), (PADDING, PADDING)]), "pieces": pieces}
