@@ -273,8 +273,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     console.print(judgement(rows))
     console.print(f"Mean of the joint model over the five: {mean:.2f} (at least {MARK}: {_kept(mean >= MARK)}).")
     console.print(
-        f"Minutes without the measurement of mix: {minutes['wall']:.1f} (at most {MINUTES:.0f}: {_kept(minutes['wall'] <= MINUTES)}), "
-        f"{minutes['processor']:.1f} of the processor."
+        f"Minutes without the measurement of mix: {minutes['wall']:.1f} (at most {MINUTES:.0f}: "
+        f"{_kept(minutes['wall'] <= MINUTES)}), {minutes['processor']:.1f} of the processor."
     )
     console.print(
         f"mix adds {100 * share:.1f} % to a step (at most {100 * MIX_SHARE:.0f} %: {_kept(share <= MIX_SHARE)})."
