@@ -12,6 +12,7 @@ import keras_mtl as mtl
 
 VIEWS = ("wordview", "pieceview", "twinview")
 RATE = 3e-3
+WIDTHS = (2, 3, 4)  # of the convolutions, in words
 
 
 class OwnView(mtl.sharing.Sharing):
@@ -29,7 +30,7 @@ def backbone(num_words: int, num_pieces: int) -> keras.Model:
     """
     words = keras.Input((None,), dtype="int32", name="words")
     x = keras.layers.Embedding(num_words, 64, embeddings_initializer=uniform(0.25), name="word_vectors")(words)
-    maps = [keras.layers.Conv1D(64, width, activation="relu", name=f"convolution_{width}")(x) for width in (2, 3, 4)]
+    maps = [keras.layers.Conv1D(64, width, activation="relu", name=f"convolution_{width}")(x) for width in WIDTHS]
     x = keras.layers.Concatenate(name="most")([keras.layers.GlobalMaxPooling1D()(one) for one in maps])
     x = keras.layers.Dropout(0.5, name=VIEWS[0])(x)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import gzip
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ FILES: dict[str, dict[str, str]] = {
     "mpqa": {"train": "mpqa.all"},
 }
 _ENDINGS = re.compile(r"(?<=\w)(n't|'(?:s|d|m|ll|re|ve))\b")
+_BRACKETS = re.compile(r"-[lr]rb-")
 
 NUM_WORDS = 60  # of a sentence; others are cut
 NUM_PIECES = 300
+PART = 5  # words from which on a sentence within another is no common phrase
 PADDING = 2  # at either end of the words, for the convolutions
 
 Examples = tuple[Any, Any]  # sentences or encoded sentences, and class indices
@@ -104,6 +106,46 @@ def leaks_of(divided: Mapping[str, Mapping[str, Examples]]) -> mtl.data.Leaks:
     return mtl.data.find_leaks(
         {task: {split: sentences for split, (sentences, _) in splits.items()} for task, splits in divided.items()}
     )
+
+
+def without_parts(divided: Mapping[str, Mapping[str, Examples]]) -> dict[str, dict[str, Examples]]:
+    """Without training sentences that hold a whole sentence of another split, of any task, or are within one.
+
+    `find_leaks` finds the same sentences only, and SST has parts of what is one text in MR and Subj, and writes
+    brackets in letters. Parts of fewer than `PART` words are common phrases and stay.
+    """
+    held = [
+        _bare(text) for splits in divided.values() for split in splits if split != "train" for text in splits[split][0]
+    ]
+    kept = {}
+    for task, splits in divided.items():
+        sentences, labels = splits["train"]
+        bare = [_bare(sentence) for sentence in sentences]
+        out = {whole for whole, _ in _within(held, bare)} | {part for _, part in _within(bare, held)}
+        rows = np.array([row for row in range(len(labels)) if row not in out], dtype="int64")
+        kept[task] = {**splits, "train": (sentences[rows], labels[rows])}
+    return kept
+
+
+def _bare(sentence: str) -> str:
+    """The words of a sentence alone, between spaces."""
+    words = re.findall(r"[^\W_]+", _BRACKETS.sub(" ", sentence))
+    return f" {' '.join(words)} "
+
+
+def _within(parts: Sequence[str], wholes: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """The positions of a whole and of a part that is in it, for bare sentences."""
+    beginning = collections.defaultdict(list)
+    for index, part in enumerate(parts):
+        words = part.split()
+        if len(words) >= PART:
+            beginning[tuple(words[:PART])].append(index)
+    for index, whole in enumerate(wholes):
+        words = whole.split()
+        for first in range(len(words) - PART + 1):
+            for part in beginning.get(tuple(words[first : first + PART]), ()):
+                if parts[part] in whole:
+                    yield index, part
 
 
 class Encoder:

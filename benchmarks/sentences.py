@@ -5,12 +5,13 @@
 `--data` is a folder with the files of `FILES`, gzipped, "label sentence" a line. TREC and both SST have test sets of
 their own; of the others a random tenth of each class is held out, another one for each seed (the published figures are
 of ten folds). The sets share sentences, so `find_leaks` looks for the test sentences in all of them, and no training
-set holds one: neither that of the joint model nor that of a single network. Vocabularies are of training sentences.
-A single network has the architecture, the size of batch and the rate of the joint model, and as many steps as the joint
-model makes on its task.
+set holds one, alone or as part of a longer one: neither that of the joint model nor that of a single network.
+Vocabularies are of training sentences. A single network has the architecture, the size of batch and the rate of the
+joint model, and as many steps as the joint model makes on its task; it is not tuned on its own.
 
-Nothing is chosen by the test sets: training has a fixed length, and its settings were chosen by `--judge validation
---first-seed 100`, on a tenth of the training sentences, and the development sets of SST.
+Training has a fixed length. Settings were chosen by `--judge validation --first-seed 100` (and 101), on a tenth of the
+training sentences of those seeds and on the development sets of SST. A test sentence of another seed may be in that
+tenth, but for TREC and SST. The intervals are over seeds: they say how much divisions and trainings differ.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from _judgement import interval, write_json
-from _sentence_network import VIEWS, make
-from _sentence_sets import FILES, PADDING, Encoder, Examples, divide, leaks_of, load
+from _sentence_network import VIEWS, WIDTHS, make
+from _sentence_sets import FILES, PADDING, Encoder, Examples, divide, leaks_of, load, without_parts
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -86,11 +87,11 @@ def stream(
 
 def narrow(inputs: Mapping[str, tf.Tensor], *labels: Any) -> tuple[Any, ...]:
     """A batch without the columns that pad all of its sentences: those of MPQA are short."""
-    widths = {"words": 2 * PADDING, "pieces": 0}
+    beyond = {"words": PADDING + max(WIDTHS), "pieces": 0}  # so that all have a window of padding, as at prediction
     cut = {}
     for name, numbers in inputs.items():
         longest = tf.reduce_max(tf.math.count_nonzero(numbers, axis=1))
-        cut[name] = numbers[:, : longest + widths[name]]
+        cut[name] = numbers[:, : longest + beyond[name]]
     return cut, *labels
 
 
@@ -150,7 +151,7 @@ class Stopwatch(keras.callbacks.Callback):
 
 
 def mix_share(divided: Any, leaks: mtl.data.Leaks, turns: int, steps: int = 100) -> float:
-    """What `mix` adds to the time of a training step: the median over turns, beside the same batches held in memory."""
+    """What `mix` adds to the time of a training step: the median over turns, beside batches of it held in memory."""
     encoder, encoded = prepare(divided, list(divided), leaks)
     model = make(encoder, encoded, steps=10_000)
     mixed = stream(encoded, model.tasks, leaks, seed=0).take(steps)
@@ -254,7 +255,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows: dict[str, list[dict[str, Any]]] = {"joint": [], "single": []}
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     for seed in track(seeds, "training"):
-        divided = divide(data, seed, arguments.judge)
+        divided = without_parts(divide(data, seed, arguments.judge))
         leaks = leaks_of(divided)
         rows["joint"].append(run(divided, list(FILES), leaks, seed, arguments.judge, arguments.steps))
         apart = {  # one network a task

@@ -97,16 +97,49 @@ def test_no_training_set_holds_a_test_sentence(benchmark, sets, folder):
     encoder, encoded = benchmark.prepare(divided, ["mr"], leaks)
     model = benchmark.make(encoder, encoded, steps=10)
     kept = sum(1 for sentence in divided["mr"]["train"][0] if sentence not in set(divided["sst1"]["test"][0]))
-    (inputs, labels) = next(iter(benchmark.stream(encoded, model.tasks, leaks, seed=0).unbatch().batch(kept)))
+    batches = benchmark.stream(encoded, model.tasks, leaks, seed=0).unbatch().take(kept)
+    found = [(inputs["words"].numpy(), labels["mr"]) for inputs, labels in batches]
     out = set(leaks.overlaps("train")["mr"].tolist())
-    expected = [row.tolist() for index, row in enumerate(encoded["mr"]["train"][0]["words"]) if index not in out]
-    assert len(expected) == kept < len(divided["mr"]["train"][0])
-    assert sorted(inputs["words"].numpy().tolist()) == sorted(expected)
-    assert labels["mr"].shape == (kept,)
+    expected = [row for index, row in enumerate(encoded["mr"]["train"][0]["words"]) if index not in out]
+    assert len(found) == len(expected) == kept < len(divided["mr"]["train"][0])
+    assert sorted(row[row > 0].tolist() for row, _ in found) == sorted(row[row > 0].tolist() for row in expected)
+    assert all(label.shape == () for _, label in found)
+
+
+def test_batches_are_cut_where_all_are_padding(benchmark):
+    words = np.zeros((2, 40), "int32")
+    words[0, 2:5] = [7, 8, 9]
+    words[1, 2:12] = 3
+    pieces = np.array([[1, 5, 0, 0], [1, 6, 7, 0]])
+    inputs, labels = benchmark.narrow({"words": words, "pieces": pieces}, "labels")
+    assert labels == "labels"
+    np.testing.assert_array_equal(inputs["words"], words[:, :16])  # 2 and 10 words, and the widest window beyond them
+    np.testing.assert_array_equal(inputs["pieces"], pieces[:, :3])
+
+
+def test_training_sentences_hold_no_part_of_others(sets):
+    train = [
+        "it is -lrb- by far -rrb- the best of all . go and see",  # holds a test sentence
+        "a dull film about nothing at",  # is within one
+        "the best of all",  # a short one may be in another
+        "something quite different from all of the others",
+    ]
+    test = ["by far the best of all", "they say : a dull film about nothing at all", "the best of all that is"]
+    labels = np.arange(4)
+    other = (np.array(["no words of theirs , none whatever"], "object"), np.zeros(1, "int32"))
+    divided = {
+        "mr": {"train": (np.array(train, "object"), labels), "test": other},
+        "sst1": {"train": other, "test": (np.array(test, "object"), np.zeros(3, "int32"))},
+    }
+    kept = sets.without_parts(divided)
+    assert kept["mr"]["train"][0].tolist() == train[2:]
+    assert kept["mr"]["train"][1].tolist() == [2, 3]
+    assert kept["sst1"]["test"] is divided["sst1"]["test"]
+    assert len(kept["sst1"]["train"][0]) == 0  # that of MR's test set
 
 
 def test_encoding_knows_parts_of_new_words(sets):
-    encoder = sets.Encoder(["a fine complaint", "the fine complaint", "a day", "the day"])
+    encoder = sets.Encoder(["a fine complaint", "the fine complaint", "one fine complaint", "a day", "the day"])
     encoded = encoder(["a complaining", "zzz", "fine complaint"])
     assert encoded["words"][:, :2].tolist() == [[0, 0]] * 3
     assert encoded["words"][1, 2:4].tolist() == [1, 0]  # not known, and no more
