@@ -30,7 +30,7 @@ _BRACKETS = re.compile(r"-[lr]rb-")
 
 NUM_WORDS = 60  # of a sentence; others are cut
 NUM_PIECES = 300
-PART = 5  # words from which on a sentence within another is no common phrase
+PART = 5  # words, from which on a sentence within another is looked for
 PADDING = 2  # at either end of the words, for the convolutions
 
 Examples = tuple[Any, Any]  # sentences or encoded sentences, and class indices
@@ -112,7 +112,7 @@ def without_parts(divided: Mapping[str, Mapping[str, Examples]]) -> dict[str, di
     """Without training sentences that hold a whole sentence of another split, of any task, or are within one.
 
     `find_leaks` finds the same sentences only, and SST has parts of what is one text in MR and Subj, and writes
-    brackets in letters. Parts of fewer than `PART` words are common phrases and stay.
+    brackets in letters. Those of fewer than `PART` words, mostly common phrases, stay.
     """
     held = [
         _bare(text) for splits in divided.values() for split in splits if split != "train" for text in splits[split][0]

@@ -5,7 +5,8 @@
 `--data` is a folder with the files of `FILES`, gzipped, "label sentence" a line. TREC and both SST have test sets of
 their own; of the others a random tenth of each class is held out, another one for each seed (the published figures are
 of ten folds). The sets share sentences, so `find_leaks` looks for the test sentences in all of them, and no training
-set holds one, alone or as part of a longer one: neither that of the joint model nor that of a single network.
+set holds one, nor, from five words on, a part or a whole of one: neither that of the joint model nor that of a single
+network. Copies with a word spelt otherwise, and short ones that differ in brackets, are not looked for.
 Vocabularies are of training sentences. A single network has the architecture, the size of batch and the rate of the
 joint model, and as many steps as the joint model makes on its task; it is not tuned on its own.
 
@@ -87,7 +88,7 @@ def stream(
 
 def narrow(inputs: Mapping[str, tf.Tensor], *labels: Any) -> tuple[Any, ...]:
     """A batch without the columns that pad all of its sentences: those of MPQA are short."""
-    beyond = {"words": PADDING + max(WIDTHS), "pieces": 0}  # so that all have a window of padding, as at prediction
+    beyond = {"words": PADDING + max(WIDTHS), "pieces": 0}  # a window of padding for all, as for most at prediction
     cut = {}
     for name, numbers in inputs.items():
         longest = tf.reduce_max(tf.math.count_nonzero(numbers, axis=1))

@@ -123,17 +123,21 @@ def test_training_sentences_hold_no_part_of_others(sets):
         "a dull film about nothing at",  # is within one
         "the best of all",  # a short one may be in another
         "something quite different from all of the others",
+        "he said that one two three four five would do",  # holds a validation sentence of five words
+        "all the pieces are in places",  # begins with a test sentence but for the end of a word
     ]
     test = ["by far the best of all", "they say : a dull film about nothing at all", "the best of all that is"]
-    labels = np.arange(4)
+    test.append("all the pieces are in place")
+    labels = np.arange(6)
     other = (np.array(["no words of theirs , none whatever"], "object"), np.zeros(1, "int32"))
     divided = {
         "mr": {"train": (np.array(train, "object"), labels), "test": other},
-        "sst1": {"train": other, "test": (np.array(test, "object"), np.zeros(3, "int32"))},
+        "sst1": {"train": other, "test": (np.array(test, "object"), np.zeros(4, "int32"))},
+        "sst2": {"train": other, "validation": (np.array(["one two three four five"], "object"), np.zeros(1, "int32"))},
     }
     kept = sets.without_parts(divided)
-    assert kept["mr"]["train"][0].tolist() == train[2:]
-    assert kept["mr"]["train"][1].tolist() == [2, 3]
+    assert kept["mr"]["train"][0].tolist() == [train[2], train[3], train[5]]
+    assert kept["mr"]["train"][1].tolist() == [2, 3, 5]
     assert kept["sst1"]["test"] is divided["sst1"]["test"]
     assert len(kept["sst1"]["train"][0]) == 0  # that of MR's test set
 
