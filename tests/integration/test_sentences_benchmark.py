@@ -142,6 +142,21 @@ def test_training_sentences_hold_no_part_of_others(sets):
     assert len(kept["sst1"]["train"][0]) == 0  # that of MR's test set
 
 
+def test_the_program_trains_on_no_part_of_a_test_sentence(benchmark, folder, monkeypatch):
+    trained = []
+
+    def run(divided, tasks, *_):
+        trained.append(divided)
+        return {"accuracy": dict.fromkeys(tasks, 80.0), "steps": 1, "seconds": {"wall": 1.0, "processor": 1.0}}
+
+    monkeypatch.setattr(benchmark, "run", run)
+    monkeypatch.setattr(benchmark, "mix_share", lambda *_, **__: 0.0)
+    benchmark.main(["--data", str(folder), "--seeds", "2"])
+    assert len(trained) == 2 * (1 + len(benchmark.FILES))
+    for divided in trained:
+        assert not set(divided["mr"]["train"][0]) & set(divided["sst1"]["test"][0])
+
+
 def test_encoding_knows_parts_of_new_words(sets):
     encoder = sets.Encoder(["a fine complaint", "the fine complaint", "one fine complaint", "a day", "the day"])
     encoded = encoder(["a complaining", "zzz", "fine complaint"])
