@@ -28,7 +28,7 @@ def sound_tasks(model: TrainableModel, losses: Any, by_task: TaskGradients) -> A
         losses: the tasks' losses over all replicas, `[num_tasks]`.
         by_task: the gradients of a replica.
     """
-    faults = sum_over_replicas(tf.cast(tf.logical_not(tf.stack(by_task.are_finite())), "float32"))
+    faults = sum_over_replicas(tf.cast(tf.logical_not(by_task.are_finite()), "float32"))
     return tf.math.is_finite(losses) & ((faults == 0) | _may_overflow(model))
 
 
@@ -114,7 +114,7 @@ def left_out(model: TrainableModel, active: Any, kept: Any, gradients: Sequence[
     is the third result, a boolean tensor, or None if nothing stops it.
 
     Args:
-        model: a compiled model with a metric for each task in `fault_counters`.
+        model: a compiled model with a `fault_counter`.
         active: whether each task has a label.
         kept: whether its loss, and its gradients down to the features, are finite, if it has.
         gradients: of the trainable variables. What is not finite in them became so below the features, or in what
@@ -124,16 +124,14 @@ def left_out(model: TrainableModel, active: Any, kept: Any, gradients: Sequence[
     kept = kept & sound
     faults = active & ~kept
     if model.on_nonfinite == "raise":
-        is_first = tf.reduce_all([tf.equal(tf.convert_to_tensor(each.total), 0) for each in model.fault_counters])
+        is_first = tf.reduce_all(tf.equal(tf.convert_to_tensor(model.fault_counter.total), 0))
         stops = tf.logical_not(is_first) | tf.reduce_any(faults)
         faults, kept, sound = faults & is_first, kept & ~stops, sound & ~stops
-    shares = tf.unstack(tf.cast(faults, "float32") / num_replicas(), len(model.tasks))
-    for counter, share in zip(model.fault_counters, shares, strict=True):
-        counter.update_state(share)
+    model.fault_counter.update_state(tf.cast(faults, "float32") / num_replicas())
     return kept, zeros_unless(sound, gradients), stops
 
 
 def without_counts(model: TrainableModel, logs: dict[str, Any]) -> dict[str, Any]:
     """Logs of an evaluation, which leaves nothing out."""
-    names = {counter.name for counter in model.fault_counters}
+    names = () if model.fault_counter is None else model.fault_counter.names
     return {name: value for name, value in logs.items() if name not in names}

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_mtl.engine._finite import are_finite, zeros_unless
+from keras_mtl.engine._finite import each_finite, zeros_where_not
 from keras_mtl.engine._partition import Partition
 from keras_mtl.engine._replicas import sum_over_replicas
 
@@ -64,19 +64,19 @@ class TaskGradients:
         """The number of tasks."""
         return len(self.of_own)
 
-    def are_finite(self) -> list[Any]:
-        """For each task, whether its loss's gradients that were taken are finite on this replica, booleans."""
-        found = []
-        for at_features, beyond, own in zip(self.of_features, self.of_beyond, self.of_own, strict=True):
-            found.append(are_finite([*at_features, *beyond.values(), *own]))
-        return found
+    def _of_tasks(self) -> list[list[Any]]:
+        found = zip(self.of_features, self.of_beyond, self.of_own, strict=True)
+        return [[*at_features, *beyond.values(), *own] for at_features, beyond, own in found]
+
+    def are_finite(self) -> Any:
+        """Whether the gradients that were taken of each task's loss are finite on this replica, `[num_tasks]`."""
+        return each_finite(self._of_tasks())
 
     def leave_out(self, sound: Any) -> None:
         """Makes the gradients of tasks zero that are not sound, booleans `[num_tasks]`, before any other is taken."""
-        for index, flag in enumerate(tf.unstack(sound, self.num_tasks)):
-            at_features, beyond, own = self.of_features[index], self.of_beyond[index], self.of_own[index]
-            kept = zeros_unless(flag, [*at_features, *beyond.values(), *own])
-            first, last = len(at_features), len(at_features) + len(beyond)
+        for index, kept in enumerate(zeros_where_not(sound, self._of_tasks())):
+            beyond = self.of_beyond[index]
+            first, last = len(self.of_features[index]), len(self.of_features[index]) + len(beyond)
             self.of_features[index] = kept[:first]
             self.of_beyond[index] = dict(zip(beyond, kept[first:last], strict=True))
             self.of_own[index] = kept[last:]

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_mtl._layers import layers_by_path
 from keras_mtl.engine._finite import are_finite
+from keras_mtl.engine._seldom import seldom
 from keras_mtl.engine._step_kind import kind_of
 from keras_mtl.engine._updates import apply, check_averages
 
@@ -82,6 +83,11 @@ class OwnState:
             for variable in variables
         ]
         self._common = [(variable, tf.convert_to_tensor(variable)) for variable in _common(model)]
+
+    def undo(self) -> None:
+        """Puts back what the pass forward and the balancers have changed."""
+        for *_, variable, value in [*self._statistics, *self._common]:
+            variable.assign(value)
 
     def update(self, gradients: Sequence[Any], active: Any, stops: Any = None) -> None:
         """Applies the gradients of the model's trainable variables.
@@ -163,7 +169,7 @@ def _copied(variables: Sequence[Any], everyone: Any) -> Any:
     """The values of variables, or nothing where all tasks are active: holding them would cost the update a copy."""
     if not variables:
         return []
-    return tf.cond(
+    return seldom(
         everyone,
         lambda: [tf.zeros((0,), variable.dtype) for variable in variables],
         lambda: [tf.reshape(tf.identity(tf.convert_to_tensor(variable)), (-1,)) for variable in variables],
@@ -182,7 +188,7 @@ def _put_back(rows: Sequence[tuple[Callable[[], Any], Any]], values: Sequence[An
     if unless is None or not rows:
         put_back()
     else:
-        tf.cond(unless, lambda: tf.zeros(()), put_back)
+        seldom(unless, lambda: tf.zeros(()), put_back)
 
 
 def _common(model: TrainableModel) -> list[Any]:

@@ -30,6 +30,7 @@ from keras_mtl.model._logs import logs_of
 from keras_mtl.model._progress import Progress
 from keras_mtl.model._resume import own_function_back
 from keras_mtl.model._stepped_model import SteppedModel
+from keras_mtl.model._trackers import TaskMeans, TaskSums
 from keras_mtl.optimizers import bind_to_model
 
 
@@ -76,12 +77,12 @@ class MultiTaskModel(SteppedModel):
         check_outputs(outputs, tasks)
         super().__init__(inputs, {task.name: outputs[task.name] for task in tasks}, name=name, **kwargs)
         self.tasks = tasks
-        self.task_loss_trackers = [keras.metrics.Mean(name=f"{task.name}_loss") for task in tasks]
+        self.task_loss_tracker = TaskMeans([f"{task.name}_loss" for task in tasks], name="task_losses")
         # A tracked list, emptied and filled by `compile`: an attribute that is set anew would leave the variables of
         # the balancer before among the model's.
         self._balancers: list[Any] = []
         self._metrics_of_tasks: list[keras.metrics.Metric] = []
-        self.fault_counters: list[keras.metrics.Metric] = []
+        self._fault_counters: list[TaskSums] = []
         self.on_nonfinite: str | None = None
         self._observers: list[Callable[[Any], None]] = []
         self.progress = Progress()
@@ -179,9 +180,9 @@ class MultiTaskModel(SteppedModel):
             rows = [(task, one, kind is weighted) for kind in (plain, weighted) for task in kind for one in kind[task]]
             self._metrics_of_tasks.clear()
             self._metrics_of_tasks.extend(metric for _, metric, _ in rows)
-            guarded = [] if on_nonfinite is None else names
-            self.fault_counters.clear()
-            self.fault_counters.extend(keras.metrics.Sum(name=f"{name}_skipped") for name in guarded)
+            self._fault_counters.clear()
+            if on_nonfinite is not None:
+                self._fault_counters.append(TaskSums([f"{name}_skipped" for name in names], name="skipped"))
         # Proxies, which Keras does not track: what is in them is tracked elsewhere.
         self._partition = MappingProxyType({"partition": parts})
         self._metric_rows = MappingProxyType({"rows": rows})
@@ -215,6 +216,11 @@ class MultiTaskModel(SteppedModel):
     def gradient_balancer(self) -> DirectionBalancer | None:
         """The balancer of the gradients, or None."""
         return self._balancers[1] if len(self._balancers) > 1 else None
+
+    @property
+    def fault_counter(self) -> TaskSums | None:
+        """In how many steps each task was left out, or None where `on_nonfinite` is."""
+        return self._fault_counters[0] if self._fault_counters else None
 
     @property
     def losses(self) -> list[Any]:
