@@ -64,9 +64,16 @@ class Scaled:
         return replace(self, shares=_chosen(self.shares, sound))
 
 
-def forward(model: TrainableModel, batch: Batch, *, in_parts: bool) -> Forward:
-    if in_parts and model.partition.split is not None:
-        predictions, features, copies = model.partition.split(batch.x, training=True)
+def forward(model: TrainableModel, batch: Batch, tape: tf.GradientTape | None = None) -> Forward:
+    """The pass forward of a step.
+
+    Args:
+        model: a compiled model.
+        batch: a batch of one replica.
+        tape: runs the model in two parts, if it has them, and watches the copies of the features that are between.
+    """
+    if tape is not None and model.partition.split is not None:
+        predictions, features, copies = model.partition.split(batch.x, training=True, tape=tape)
     else:
         predictions, features, copies = model(batch.x, training=True), [], []
     # Before anything is reduced: the replicas take turns there, and would overwrite what the layers have added.

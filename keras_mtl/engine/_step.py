@@ -72,7 +72,7 @@ def step_of(
     balancer = model.loss_balancer
     separately = guarded or model.gradient_balancer is not None or isinstance(balancer, GradientNormBalancer)
     with tf.GradientTape(persistent=separately or ahead is not None) as tape:
-        found = forward(model, batch, in_parts=separately)
+        found = forward(model, batch, tape if separately else None)
         if ahead is not None:
             with tape.stop_recording():
                 look_ahead(model, tape, found.shares, found.active, batch, ahead.batch, ahead.before)
@@ -87,13 +87,13 @@ def step_of(
         return Step(batch, found, gradients, weights, regularization, found.active)
     by_task = _task_gradients(model, tape, found, scaled)
     if not guarded:
-        gradients, weights, regularization = _gradients_by_task(model, tape, found, scaled, by_task, due)
+        gradients, weights, regularization = _gradients_by_task(model, found, scaled, by_task, due)
         return Step(batch, found, gradients, weights, regularization, found.active, by_task=by_task)
     sound = sound_tasks(model, found.losses, by_task)
     by_task.leave_out(sound)
     left, scaled = found.without(sound), scaled.without(sound)
     due = due and None  # it may have been for a task that is left out
-    gradients, weights, regularization = _gradients_by_task(model, tape, left, scaled, by_task, due)
+    gradients, weights, regularization = _gradients_by_task(model, left, scaled, by_task, due)
     kept, gradients, stops = left_out(model, found.active, left.active, gradients)
     return Step(
         without(batch, kept), found.without(kept), gradients, weights, regularization, kept, stops, guarded=True
@@ -114,7 +114,6 @@ def _task_gradients(model: TrainableModel, tape: tf.GradientTape, found: Forward
 
 def _gradients_by_task(
     model: TrainableModel,
-    tape: tf.GradientTape,
     found: Forward,
     scaled: Scaled,
     by_task: TaskGradients,
@@ -140,7 +139,7 @@ def _gradients_by_task(
     groups = [
         (parts.shared, shared_gradients(by_task, weights, model.gradient_balancer, found.active, due=due)),
         (balancer.trainable_variables, learnt),
-        (model.trainable_variables, tape.gradient(scaled.rest, model.trainable_variables)),
+        (model.trainable_variables, by_task.of_rest(scaled.rest, model.trainable_variables)),
     ]
     names = [task.name for task in model.tasks]
     groups += [(parts.specific[name], own) for name, own in zip(names, by_task.weighted_own(weights), strict=True)]
