@@ -177,7 +177,8 @@ class GradientBalancer(DirectionBalancer):
     needs_jacobian = True
 
     #: Whether a number of the direction follows from the same number of each task's gradient, and nothing else is
-    #: remembered but a random stream: it is then called with the gradients of one variable after the other.
+    #: remembered but a random stream: it is then called with the gradients of one variable after the other, and what
+    #: is said of gradients that are not finite is said of each variable.
     by_number: ClassVar[bool] = False
 
     @abc.abstractmethod

@@ -142,6 +142,13 @@ class TaskGradients:
                 gradients[position] = add([gradients[position], *weighted])
         return gradients
 
+    def of_sum(self, variables: Sequence[Any], weights: Any) -> list[Any]:
+        """The replica's gradients of the weighted sum of the tasks' losses, which are not scaled for it."""
+        own = zip(self.parts.specific.values(), self.weighted_own(weights), strict=True)
+        groups = [(self.parts.shared, self.combined(weights)), *own]
+        found = {id(v): g for group, gradients in groups for v, g in zip(group, gradients, strict=True)}
+        return [_times(found.get(id(variable)), 1 / self.scale) for variable in variables]
+
     def of_rest(self, rest: Any, variables: Sequence[Any]) -> list[Any]:
         """The replica's gradients of what belongs to no task, which layers before and beyond the features may add."""
         found = self._tape.gradient(rest, [*variables, *self._copies])

@@ -45,7 +45,8 @@ def guarded_step(model: TrainableModel, batch: Batch, own_state: OwnState, due: 
 
 def _is_sound(model: TrainableModel, step: Step) -> Any:
     """Whether a step may be as it is: all is finite, and no fault before it has stopped the training."""
-    sound = tf.reduce_all(tf.math.is_finite(step.found.losses)) & all_sound(model, step.gradients)
+    losses = tf.concat([step.found.losses, [tf.cast(step.found.rest, step.found.losses.dtype)]], 0)
+    sound = tf.reduce_all(tf.math.is_finite(losses)) & all_sound(model, step.gradients)
     if step.by_task is not None:
         sound &= tf.reduce_all(step.by_task.are_finite())
     if step.stops is not None:

@@ -199,9 +199,13 @@ def _common(model: TrainableModel) -> list[Any]:
     if model.on_nonfinite is None:
         return []
     own = {id(variable) for variables in model.partition.statistics.values() for variable in variables}
-    layers = [layer for layer in layers_by_path(cast("keras.Model", model)).values() if layer.trainable]
-    parts = [*layers, *filter(None, (model.loss_balancer, model.gradient_balancer))]
+    layers = layers_by_path(cast("keras.Model", model)).values()
+    parts = [layer for layer in layers if layer.trainable]
+    parts += filter(None, (model.loss_balancer, model.gradient_balancer))
     found = {id(variable): variable for part in parts for variable in part.non_trainable_variables}
+    # Dropout draws where it is frozen too: of such layers, the streams alone, which are no real numbers.
+    streams = [variable for layer in layers for variable in layer.non_trainable_variables if not _is_real(variable)]
+    found.update((id(variable), variable) for variable in streams)
     return [variable for key, variable in found.items() if key not in own]
 
 

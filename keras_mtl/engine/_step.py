@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -69,13 +70,13 @@ def step_of(
         guarded: leaves out tasks whose loss or gradient is not finite, and counts them. The gradients of all tasks are
             then taken one by one, whatever the balancer.
     """
-    balancer = model.loss_balancer
+    balancer, variables = model.loss_balancer, model.trainable_variables
     separately = guarded or model.gradient_balancer is not None or isinstance(balancer, GradientNormBalancer)
     with tf.GradientTape(persistent=separately or ahead is not None) as tape:
         found = forward(model, batch, tape if separately else None)
-        if ahead is not None:
+        if ahead is not None and not separately:
             with tape.stop_recording():
-                look_ahead(model, tape, found.shares, found.active, batch, ahead.batch, ahead.before)
+                _look_ahead(model, functools.partial(_gradients_of, tape, found.shares, variables), found, batch, ahead)
         scale = model.optimizer.scale_loss(1.0)  # the loss scale of float16, or 1
         scaled = Scaled([share * scale for share in found.shares], found.rest * scale, scale)
         if not separately:
@@ -83,9 +84,11 @@ def step_of(
             regularization = rest([balancer.regularization(found.active)])
             objective = total(scaled.shares, weights) + scaled.rest + scale * regularization
     if not separately:
-        gradients = tape.gradient(objective, model.trainable_variables)
+        gradients = tape.gradient(objective, variables)
         return Step(batch, found, gradients, weights, regularization, found.active)
     by_task = _task_gradients(model, tape, found, scaled)
+    if ahead is not None:
+        _look_ahead(model, functools.partial(by_task.of_sum, variables), found, batch, ahead)
     if not guarded:
         gradients, weights, regularization = _gradients_by_task(model, found, scaled, by_task, due)
         return Step(batch, found, gradients, weights, regularization, found.active, by_task=by_task)
@@ -98,6 +101,14 @@ def step_of(
     return Step(
         without(batch, kept), found.without(kept), gradients, weights, regularization, kept, stops, guarded=True
     )
+
+
+def _look_ahead(model: TrainableModel, gradients_of: Any, found: Forward, batch: Batch, ahead: Ahead) -> None:
+    look_ahead(model, gradients_of, found.shares, found.active, batch, ahead.batch, ahead.before)
+
+
+def _gradients_of(tape: tf.GradientTape, shares: Sequence[Any], variables: Sequence[Any], weights: Any) -> list[Any]:
+    return tape.gradient(list(shares), variables, output_gradients=tf.unstack(weights, len(shares)))
 
 
 def _task_gradients(model: TrainableModel, tape: tf.GradientTape, found: Forward, scaled: Scaled) -> TaskGradients:

@@ -319,6 +319,13 @@ class MultiTaskModel(SteppedModel):
         """The metrics of the tasks: the task, the metric, and whether it counts sample weights."""
         return self._metric_rows["rows"] if self.compiled else []
 
+    @property
+    def metrics_names(self) -> list[str]:
+        """What stands where in the list of `evaluate` without `return_dict`: the loss, and the rest by the alphabet."""
+        skipped = () if self.fault_counter is None else self.fault_counter.names
+        found = self.get_metrics_result()
+        return ["loss", *sorted(name for name in found if name != "loss" and name not in skipped)]
+
     def get_metrics_result(self) -> dict[str, Any]:
         """The logs so far: the metrics of tasks bear the names of these."""
         return logs_of(self.metrics, self.task_metrics)

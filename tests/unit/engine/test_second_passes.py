@@ -167,3 +167,13 @@ def test_a_short_second_stream_is_repeated():
     history = model.fit(three_task_data(200), epochs=2, verbose=0, **second_stream("auto_lambda"))
     assert int(model.optimizer.iterations) == 20
     assert np.isfinite(history.history["loss"]).all()
+
+
+def test_with_a_gradient_balancer_it_looks_ahead_in_the_shared_part_too():
+    found = []
+    for balancer in ("auto_lambda", ["auto_lambda", "sum"]):
+        model = three_task_model()
+        model.compile(keras.optimizers.SGD(0.1), balancer=balancer)
+        model.fit(three_task_data(200), epochs=2, verbose=0, **second_stream("auto_lambda"))
+        found.append(np.concatenate([np.ravel(variable) for variable in model.loss_balancer.variables]))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)

@@ -1,8 +1,10 @@
 """What the logs say of each task by itself."""
 
 import numpy as np
+import pytest
 
 from keras_mtl.model._trackers import TaskMeans, TaskSums
+from tests.models import two_task_data, two_task_model
 
 
 def test_sums():
@@ -22,3 +24,12 @@ def test_means_are_weighted_and_0_without_a_weight():
     means.reset_state()
     means.update_state(np.array([1.0, 6.0]), np.array([1.0, 2.0]))
     assert {name: float(value) for name, value in means.result().items()} == {"a_loss": 1, "b_loss": 3}
+
+
+def test_the_list_of_evaluate_is_in_the_order_of_its_names():
+    model = two_task_model()
+    model.compile("adam", on_nonfinite="skip")
+    x, y = two_task_data(40)
+    values = model.evaluate(x, y, verbose=0)
+    expected = model.evaluate(x, y, verbose=0, return_dict=True)
+    assert dict(zip(model.metrics_names, values, strict=True)) == pytest.approx(expected)
