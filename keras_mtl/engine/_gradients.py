@@ -18,7 +18,7 @@ class TaskGradients:
 
     Each task is differentiated once, down to the copies of the features that it reads, its own variables, and shared
     variables of layers that are called in its own part too, as far as they are called there. What remains, from the
-    features down to the shared variables, takes a pass for each task or, once the tasks' weights are known, one for all.
+    features down to the shared variables, takes a pass for each task or, once the weights are known, one for all.
 
     Args:
         tape: a persistent tape.

@@ -1,4 +1,4 @@
-"""A step that leaves tasks out whose loss or gradient is not finite, at little more than the cost of one that does not."""
+"""A step that leaves tasks out whose loss or gradient is not finite, and costs little more than one that does not."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _tensors(step: Step, like: Step) -> dict[str, Any]:
 
     Args:
         step: a step.
-        like: the other: of which variables there is a gradient, whether that is by rows, and whether there is a `stops`.
+        like: the other: of which variables there is a gradient, which are by rows, and whether there is a `stops`.
     """
     batch, found = step.batch, step.found
     return {
