@@ -9,13 +9,13 @@ import keras
 from keras import ops
 
 
-class TaskSums(keras.metrics.Metric):
-    """A sum for each task.
+class _OfTasks(keras.metrics.Metric):
+    """Numbers for each task, in one variable.
 
     A metric of Keras' own for each would make several operations a task of every step.
 
     Args:
-        names: what the sums are called in the logs.
+        names: what the results are called in the logs.
         name: of the metric.
     """
 
@@ -23,6 +23,13 @@ class TaskSums(keras.metrics.Metric):
         super().__init__(name=name)
         self.names = list(names)
         self.total = self.add_variable((len(self.names),), "zeros", name="total")
+
+    def _by_name(self, values: Any) -> dict[str, Any]:
+        return dict(zip(self.names, ops.unstack(values, len(self.names)), strict=True))
+
+
+class TaskSums(_OfTasks):
+    """A sum for each task."""
 
     def update_state(self, values: Any) -> None:
         """Adds a number for each task, `[num_tasks]`."""
@@ -32,17 +39,9 @@ class TaskSums(keras.metrics.Metric):
         """The sums by name."""
         return self._by_name(ops.convert_to_tensor(self.total))
 
-    def _by_name(self, values: Any) -> dict[str, Any]:
-        return dict(zip(self.names, ops.unstack(values, len(self.names)), strict=True))
 
-
-class TaskMeans(TaskSums):
-    """A mean for each task; 0 of what has no weight.
-
-    Args:
-        names: what the means are called in the logs.
-        name: of the metric.
-    """
+class TaskMeans(_OfTasks):
+    """A mean for each task; 0 of what has no weight."""
 
     def __init__(self, names: Sequence[str], name: str) -> None:
         super().__init__(names, name)
@@ -50,7 +49,7 @@ class TaskMeans(TaskSums):
 
     def update_state(self, values: Any, counts: Any) -> None:
         """Adds a sum of values and the sum of their weights for each task, `[num_tasks]`."""
-        super().update_state(values)
+        self.total.assign(self.total + ops.cast(values, self.total.dtype))
         self.count.assign(self.count + ops.cast(counts, self.count.dtype))
 
     def result(self) -> dict[str, Any]:
