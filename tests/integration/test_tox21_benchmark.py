@@ -4,6 +4,7 @@ import argparse
 import gzip
 import importlib
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,21 @@ def test_joint_and_single_models_are_matched(tox21):
         }
         assert result[kind]["auc"]["test"]["a"] > 0.9
         assert result[kind]["seconds"] > 0
+
+
+@needs_rdkit
+@pytest.mark.slow
+def test_the_benchmark_runs_in_two_processes(tox21, tmp_path, capsys):
+    molecules = ["C" * length + end for length in range(1, 31) for end in ("", "O", "N", "Cl")]
+    rows = [f"{index % 2},{index // 2 % 2},{index},{smiles}" for index, smiles in enumerate(molecules)]
+    table, result = tmp_path / "table.csv", tmp_path / "tox21.json"
+    table.write_text("\n".join(["NR-AR,SR-p53,mol_id,smiles", *rows]))
+    few = ["--seeds", "2", "--units", "4", "--epochs", "1", "--workers", "2"]
+    tox21.main(["--data", str(table), *few, "--json", str(result)])
+    runs = json.loads(result.read_text(encoding="utf-8"))["runs"]
+    assert len(runs) == 2
+    assert runs[0]["joint"]["auc"] != runs[1]["joint"]["auc"]
+    assert "120 rows, 0 more" in capsys.readouterr().out
 
 
 def test_bad_arguments_are_refused_before_reading(tox21, table, capsys):
