@@ -181,6 +181,12 @@ class GradientBalancer(DirectionBalancer):
     #: is said of gradients that are not finite is said of each variable.
     by_number: ClassVar[bool] = False
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """What is said of a `call` is not said of another one."""
+        super().__init_subclass__(**kwargs)
+        if "call" in vars(cls) and "by_number" not in vars(cls):
+            cls.by_number = False
+
     @abc.abstractmethod
     def call(self, jacobian: Any, active: Any) -> Any:
         """The direction; updates the state, but not that of a task that is not active.

@@ -48,11 +48,13 @@ def all_sound(model: TrainableModel, gradients: Sequence[Any]) -> Any:
 def _telling(model: TrainableModel, gradients: Sequence[Any]) -> list[Any]:
     """The gradients, but of a kernel with a bias what belongs to the first output alone.
 
-    To look at all numbers of large kernels would cost some hundredths of a step. A kernel's gradient is a sum of
+    To look at all numbers of large shared kernels would cost some hundredths of a step. A kernel's gradient is a sum of
     products of inputs and of gradients of outputs. Where an input is not finite, the product is not finite for any
     output, the first among them; where an output's gradient is not, neither is the bias's. That leaves finite numbers
-    with a product beyond the range of float32. A regularization loss has no such gradient: with one, all are looked at.
+    with a product beyond the range of float32: kernels of one task alone are looked at as a whole. A regularization
+    loss has no such gradient: with one, all are looked at.
     """
+    shared = {id(variable) for variable in model.partition.shared}
     by_variable = {id(v): g for v, g in zip(model.trainable_variables, gradients, strict=True)}
     found = dict(by_variable)
     whole = isinstance(model.gradient_balancer, GradientBalancer)  # it may take the first output's of other tasks
@@ -60,7 +62,7 @@ def _telling(model: TrainableModel, gradients: Sequence[Any]) -> list[Any]:
         for layer in layers_by_path(cast("keras.Model", model)).values():
             axis, key = _OUTPUTS.get(type(layer)), id(getattr(layer, "kernel", None))
             kernel = by_variable.get(key)
-            if axis is None or kernel is None or by_variable.get(id(layer.bias)) is None:
+            if key not in shared or axis is None or kernel is None or by_variable.get(id(layer.bias)) is None:
                 continue
             if getattr(layer, "groups", 1) == 1:  # otherwise the first output reads a part of the inputs alone
                 found[key] = tf.gather(kernel, [0], axis=axis)

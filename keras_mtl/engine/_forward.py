@@ -43,7 +43,10 @@ class Forward:
         """The same where the tasks that are not sound, booleans `[num_tasks]`, have no label."""
         return replace(
             self,
-            predictions=dict(zip(self.predictions, _chosen(list(self.predictions.values()), sound), strict=True)),
+            predictions=with_masks(
+                dict(zip(self.predictions, _chosen(list(self.predictions.values()), sound), strict=True)),
+                self.predictions,
+            ),
             shares=_chosen(self.shares, sound),
             losses=tf.where(sound, self.losses, tf.zeros_like(self.losses)),
             active=self.active & sound,
@@ -107,3 +110,13 @@ def _chosen(values: Sequence[Any], sound: Any) -> list[Any]:
     """Tensors of the tasks, zeros for those that are not sound: a factor of 0 would leave NaN."""
     flags = tf.unstack(sound, len(values))
     return [tf.where(flag, value, tf.zeros_like(value)) for value, flag in zip(values, flags, strict=True)]
+
+
+def with_masks(predictions: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
+    """Gives predictions the masks of others, by which metrics leave out what was padded."""
+    for task, prediction in predictions.items():
+        # Private: Keras has no public way to a tensor's mask. tests/unit/engine/test_guard.py would notice.
+        mask = getattr(like[task], "_keras_mask", None)
+        if mask is not None:
+            prediction._keras_mask = mask
+    return predictions

@@ -142,16 +142,15 @@ class TaskGradients:
                 gradients[position] = add([gradients[position], *weighted])
         return gradients
 
-    def of_sum(self, variables: Sequence[Any], weights: Any) -> list[Any]:
-        """The replica's gradients of the weighted sum of the tasks' losses, which are not scaled for it."""
-        own = zip(self.parts.specific.values(), self.weighted_own(weights), strict=True)
-        groups = [(self.parts.shared, self.combined(weights)), *own]
-        found = {id(v): g for group, gradients in groups for v, g in zip(group, gradients, strict=True)}
-        return [_times(found.get(id(variable)), 1 / self.scale) for variable in variables]
+    def of_others(self, targets: Any, variables: Sequence[Any], weights: Sequence[Any] | None = None) -> list[Any]:
+        """The replica's gradients of what is none of the losses: added losses, or losses that are not scaled.
 
-    def of_rest(self, rest: Any, variables: Sequence[Any]) -> list[Any]:
-        """The replica's gradients of what belongs to no task, which layers before and beyond the features may add."""
-        found = self._tape.gradient(rest, [*variables, *self._copies])
+        Args:
+            targets: one or several scalars, from layers before and beyond the features.
+            variables: with respect to which.
+            weights: of several targets; None for 1.
+        """
+        found = self._tape.gradient(targets, [*variables, *self._copies], output_gradients=weights)
         below = self._below(found[len(variables) :], variables)
         return [add(each) for each in zip(found[: len(variables)], below, strict=True)]
 
@@ -171,10 +170,14 @@ class TaskGradients:
 
 
 def add(terms: Sequence[Any]) -> Any:
-    """The sum of the gradients that there are, or None."""
+    """The sum of the gradients that there are, by rows if all are, as TensorFlow adds them up; or None."""
     present = [term for term in terms if term is not None]
     if len(present) < 2:
         return present[0] if present else None
+    if all(isinstance(term, tf.IndexedSlices) for term in present):
+        rows = [tf.cast(term.indices, present[0].indices.dtype) for term in present]
+        values = tf.concat([term.values for term in present], 0)
+        return tf.IndexedSlices(values, tf.concat(rows, 0), present[0].dense_shape)
     return tf.add_n([tf.convert_to_tensor(term) for term in present])
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_mtl.engine._batch import Batch
 from keras_mtl.engine._faults import all_sound
+from keras_mtl.engine._forward import with_masks
 from keras_mtl.engine._own_state import OwnState
 from keras_mtl.engine._seldom import seldom
 from keras_mtl.engine._step import Step, step_of
@@ -94,7 +95,7 @@ def _with_tensors(step: Step, tensors: dict[str, Any]) -> Step:
         ),
         found=replace(
             step.found,
-            predictions=tensors["predictions"],
+            predictions=with_masks(tensors["predictions"], step.found.predictions),
             shares=tf.unstack(tensors["shares"], len(step.found.shares)),
             rest=tensors["rest"],
             active=kept,
@@ -115,6 +116,8 @@ def _weighted(batch: Batch) -> list[str]:
 def _of_make(gradient: Any, like: Any) -> list[Any]:
     """The tensors of a gradient: none where the other one has none, values and rows where it is by rows."""
     if like is None:
+        if gradient is not None:
+            raise RuntimeError("A variable that had no gradient has one where the step is taken task by task.")
         return []
     if gradient is None:
         gradient = tf.zeros(like.dense_shape if isinstance(like, tf.IndexedSlices) else like.shape, like.dtype)

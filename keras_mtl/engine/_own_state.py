@@ -83,10 +83,13 @@ class OwnState:
             for variable in variables
         ]
         self._common = [(variable, tf.convert_to_tensor(variable)) for variable in _common(model)]
+        known = {id(variable) for *_, variable, _ in [*self._statistics, *((None, *row) for row in self._common)]}
+        others = [] if model.on_nonfinite is None else _untrained(model)
+        self._others = [(each, tf.convert_to_tensor(each)) for each in others if id(each) not in known]
 
     def undo(self) -> None:
-        """Puts back what the pass forward and the balancers have changed."""
-        for *_, variable, value in [*self._statistics, *self._common]:
+        """Puts back what the pass forward and the balancers have changed, of layers too that are frozen."""
+        for *_, variable, value in [*self._statistics, *self._common, *self._others]:
             variable.assign(value)
 
     def update(self, gradients: Sequence[Any], active: Any, stops: Any = None) -> None:
@@ -189,6 +192,13 @@ def _put_back(rows: Sequence[tuple[Callable[[], Any], Any]], values: Sequence[An
         put_back()
     else:
         seldom(unless, lambda: tf.zeros(()), put_back)
+
+
+def _untrained(model: TrainableModel) -> list[Any]:
+    """What no optimizer updates: statistics, random streams, frozen weights, and what the balancers remember."""
+    layers = layers_by_path(cast("keras.Model", model)).values()
+    parts = [*layers, *filter(None, (model.loss_balancer, model.gradient_balancer))]
+    return list({id(each): each for part in parts for each in part.non_trainable_variables}.values())
 
 
 def _common(model: TrainableModel) -> list[Any]:

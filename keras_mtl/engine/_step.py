@@ -88,7 +88,8 @@ def step_of(
         return Step(batch, found, gradients, weights, regularization, found.active)
     by_task = _task_gradients(model, tape, found, scaled)
     if ahead is not None:
-        _look_ahead(model, functools.partial(by_task.of_sum, variables), found, batch, ahead)
+        of_shares = functools.partial(by_task.of_others, list(found.shares), variables)
+        _look_ahead(model, lambda weights: of_shares(tf.unstack(weights, len(found.shares))), found, batch, ahead)
     if not guarded:
         gradients, weights, regularization = _gradients_by_task(model, found, scaled, by_task, due)
         return Step(batch, found, gradients, weights, regularization, found.active, by_task=by_task)
@@ -150,7 +151,7 @@ def _gradients_by_task(
     groups = [
         (parts.shared, shared_gradients(by_task, weights, model.gradient_balancer, found.active, due=due)),
         (balancer.trainable_variables, learnt),
-        (model.trainable_variables, by_task.of_rest(scaled.rest, model.trainable_variables)),
+        (model.trainable_variables, by_task.of_others(scaled.rest, model.trainable_variables)),
     ]
     names = [task.name for task in model.tasks]
     groups += [(parts.specific[name], own) for name, own in zip(names, by_task.weighted_own(weights), strict=True)]

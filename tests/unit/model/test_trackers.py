@@ -26,10 +26,21 @@ def test_means_are_weighted_and_0_without_a_weight():
     assert {name: float(value) for name, value in means.result().items()} == {"a_loss": 1, "b_loss": 3}
 
 
-def test_the_list_of_evaluate_is_in_the_order_of_its_names():
+@pytest.mark.parametrize("on_nonfinite", [None, "skip"])
+def test_lists_are_in_the_order_of_their_names(on_nonfinite):
     model = two_task_model()
-    model.compile("adam", on_nonfinite="skip")
+    model.compile("adam", on_nonfinite=on_nonfinite)
     x, y = two_task_data(40)
+    counts = [] if on_nonfinite is None else ["a_skipped", "b_skipped"]
+    assert model.metrics_names == ["loss", "a_loss", "b_loss", "a_accuracy", "b_mae", *counts]
     values = model.evaluate(x, y, verbose=0)
     expected = model.evaluate(x, y, verbose=0, return_dict=True)
-    assert dict(zip(model.metrics_names, values, strict=True)) == pytest.approx(expected)
+    assert list(zip(model.metrics_names, values, strict=False)) == [
+        (name, pytest.approx(expected[name])) for name in model.metrics_names if name not in counts
+    ]
+    names, expected = model.metrics_names, model.test_on_batch(x, y, return_dict=True)
+    assert model.test_on_batch(x, y) == pytest.approx([expected[name] for name in names if name in expected])
+    values = model.train_on_batch(x, y)
+    assert len(values) == len(names)
+    assert values[1:3] == pytest.approx([model.get_metrics_result()[name] for name in ("a_loss", "b_loss")])
+    assert values[5:] == [0] * len(counts)
