@@ -116,16 +116,22 @@ def make_model(network: str, num_tasks: int, balancer: str | None) -> keras.Mode
 
 
 class Clock(keras.callbacks.Callback):
-    """The time from the end of an epoch's first step to the end of the epoch."""
+    """The seconds of an epoch: of the steps after the first, and of all the rest, which an epoch has once."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Starts."""
+        self.begin = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Starts at the first step's end: what `fit` does once is left out."""
+        """Notes the ends of the first step and of the last."""
+        self.last = time.perf_counter()
         if batch == 0:
-            self.begin = time.perf_counter()
+            self.first = self.last
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Stops."""
-        self.seconds = time.perf_counter() - self.begin
+        self.seconds = self.last - self.first
+        self.once = time.perf_counter() - self.begin - self.seconds
 
 
 class Runner:

@@ -44,11 +44,15 @@ class DirectionBalancer(Balancer):
 
     def _prepared(self, jacobian: Any, active: Any) -> tuple[Any, Any]:
         """As tensors, the gradients of tasks that do not count set to zero."""
+        jacobian, active = self._as_tensors(jacobian, active)
+        return ops.where(ops.expand_dims(active, 1), jacobian, 0.0), active
+
+    def _as_tensors(self, jacobian: Any, active: Any) -> tuple[Any, Any]:
         jacobian = ops.convert_to_tensor(jacobian, dtype=self.compute_dtype)
         active = ops.convert_to_tensor([True] * jacobian.shape[0] if active is None else active, dtype="bool")
         if not self.built:
             self.build(jacobian.shape)
-        return ops.where(ops.expand_dims(active, 1), jacobian, 0.0), active
+        return jacobian, active
 
 
 class GramianBalancer(DirectionBalancer):
@@ -172,6 +176,17 @@ class GradientBalancer(DirectionBalancer):
     needs = "gradients"
     needs_jacobian = True
 
+    #: Whether a number of the direction follows from the same number of each task's gradient, and nothing else is
+    #: remembered but a random stream: it is then called with the gradients of one variable after the other, and what
+    #: is said of gradients that are not finite is said of each variable.
+    by_number: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """What is said of a `call` is not said of another one."""
+        super().__init_subclass__(**kwargs)
+        if "call" in vars(cls) and "by_number" not in vars(cls):
+            cls.by_number = False
+
     @abc.abstractmethod
     def call(self, jacobian: Any, active: Any) -> Any:
         """The direction; updates the state, but not that of a task that is not active.
@@ -186,9 +201,17 @@ class GradientBalancer(DirectionBalancer):
 
     def direction(self, jacobian: Any, active: Any = None) -> Any:
         """`call` with its guards: NaN where a gradient is not finite."""
-        jacobian, active = self._prepared(jacobian, active)
-        finite = ops.all(ops.isfinite(jacobian))
+        given, active = self._as_tensors(jacobian, active)
+
+        def looked_at() -> tuple[Any, Any]:
+            chosen = ops.where(ops.expand_dims(active, 1), given, 0.0)
+            finite = ops.all(ops.isfinite(chosen))
+            return ops.where(finite, chosen, 0.0), finite
+
+        # As a rule all tasks count and all is finite: one sum tells that, and no copy is made.
+        usual = ops.logical_and(ops.all(active), ops.isfinite(ops.sum(given)))
+        jacobian, finite = ops.cond(usual, lambda: (given, usual), looked_at)
         counted = ops.logical_and(active, finite)
         with self.random_streams_kept_unless(ops.any(counted)):
-            found = self(ops.where(finite, jacobian, 0.0), counted)
+            found = self(jacobian, counted)
         return ops.where(finite, found, float("nan"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -54,9 +54,10 @@ def batch_of(model: TrainableModel, data: Any) -> Batch:
     check_specification(model.tasks, y)
     y = {**y, **{task.label: _with_rank(task, y[task.label]) for task in model.tasks}}
     _check_places(model, y)
-    if checks_in_step(model):
-        y = validated(model.tasks, y)
-    return labelled(model, x, y, sample_weight)
+    batch = labelled(model, x, y, sample_weight)
+    if not checks_in_step(model):
+        return batch
+    return replace(batch, labels=validated(model.tasks, batch.labels, batch.labels))
 
 
 def labelled(model: TrainableModel, x: Any, y: Any, sample_weight: Any) -> Batch:

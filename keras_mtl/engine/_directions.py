@@ -32,6 +32,8 @@ def shared_gradients(
     loss_weights = tf.cast(loss_weights, balancer.compute_dtype)
     if balancer.gradients == "features":
         return gradients.combined(loss_weights * _feature_weights(gradients, loss_weights, balancer, active))
+    if getattr(balancer, "by_number", False):
+        return _by_number(gradients, loss_weights, balancer, active)
     if balancer.needs_jacobian:
         return _by_jacobian(gradients, loss_weights, balancer, active)
     if not balancer.needs_gramian:
@@ -99,6 +101,21 @@ def _due_weights(balancer: Any, gramian: Any, active: Any) -> Any:
     weights = balancer.weigh(gramian, tf.logical_and(active, due))
     balancer.advance()
     return tf.where(due, weights, balancer.last_weights(active))
+
+
+def _by_number(gradients: TaskGradients, loss_weights: Any, balancer: Any, active: Any) -> list[Any]:
+    """The direction of one variable after the other, without a copy of all gradients side by side."""
+    dtype, scale = balancer.compute_dtype, tf.cast(gradients.scale, balancer.compute_dtype)
+    found: list[Any] = []
+    for variable, (tasks, matrix) in zip(gradients.parts.shared, over_replicas(gradients.shared_rows), strict=True):
+        if matrix is None:
+            found.append(None)
+            continue
+        rows = tf.cast(matrix, dtype) * tf.expand_dims(tf.gather(loss_weights, tasks) / scale, 1)
+        # It is the same on each replica, and the optimizer sums.
+        direction = balancer.direction(rows, tf.gather(active, tasks)) * scale / num_replicas()
+        found.append(tf.cast(tf.reshape(direction, variable.shape), variable.dtype))
+    return found
 
 
 def _by_jacobian(gradients: TaskGradients, loss_weights: Any, balancer: Any, active: Any) -> list[Any]:

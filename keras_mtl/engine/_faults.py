@@ -28,7 +28,7 @@ def sound_tasks(model: TrainableModel, losses: Any, by_task: TaskGradients) -> A
         losses: the tasks' losses over all replicas, `[num_tasks]`.
         by_task: the gradients of a replica.
     """
-    faults = sum_over_replicas(tf.cast(tf.logical_not(tf.stack(by_task.are_finite())), "float32"))
+    faults = sum_over_replicas(tf.cast(tf.logical_not(by_task.are_finite()), "float32"))
     return tf.math.is_finite(losses) & ((faults == 0) | _may_overflow(model))
 
 
@@ -48,11 +48,13 @@ def all_sound(model: TrainableModel, gradients: Sequence[Any]) -> Any:
 def _telling(model: TrainableModel, gradients: Sequence[Any]) -> list[Any]:
     """The gradients, but of a kernel with a bias what belongs to the first output alone.
 
-    To look at all numbers of large kernels would cost some hundredths of a step. A kernel's gradient is a sum of
+    To look at all numbers of large shared kernels would cost some hundredths of a step. A kernel's gradient is a sum of
     products of inputs and of gradients of outputs. Where an input is not finite, the product is not finite for any
     output, the first among them; where an output's gradient is not, neither is the bias's. That leaves finite numbers
-    with a product beyond the range of float32. A regularization loss has no such gradient: with one, all are looked at.
+    with a product beyond the range of float32: kernels of one task alone are looked at as a whole. A regularization
+    loss has no such gradient: with one, all are looked at.
     """
+    shared = {id(variable) for variable in model.partition.shared}
     by_variable = {id(v): g for v, g in zip(model.trainable_variables, gradients, strict=True)}
     found = dict(by_variable)
     whole = isinstance(model.gradient_balancer, GradientBalancer)  # it may take the first output's of other tasks
@@ -60,7 +62,7 @@ def _telling(model: TrainableModel, gradients: Sequence[Any]) -> list[Any]:
         for layer in layers_by_path(cast("keras.Model", model)).values():
             axis, key = _OUTPUTS.get(type(layer)), id(getattr(layer, "kernel", None))
             kernel = by_variable.get(key)
-            if axis is None or kernel is None or by_variable.get(id(layer.bias)) is None:
+            if key not in shared or axis is None or kernel is None or by_variable.get(id(layer.bias)) is None:
                 continue
             if getattr(layer, "groups", 1) == 1:  # otherwise the first output reads a part of the inputs alone
                 found[key] = tf.gather(kernel, [0], axis=axis)
@@ -114,7 +116,7 @@ def left_out(model: TrainableModel, active: Any, kept: Any, gradients: Sequence[
     is the third result, a boolean tensor, or None if nothing stops it.
 
     Args:
-        model: a compiled model with a metric for each task in `fault_counters`.
+        model: a compiled model with a `fault_counter`.
         active: whether each task has a label.
         kept: whether its loss, and its gradients down to the features, are finite, if it has.
         gradients: of the trainable variables. What is not finite in them became so below the features, or in what
@@ -124,16 +126,14 @@ def left_out(model: TrainableModel, active: Any, kept: Any, gradients: Sequence[
     kept = kept & sound
     faults = active & ~kept
     if model.on_nonfinite == "raise":
-        is_first = tf.reduce_all([tf.equal(tf.convert_to_tensor(each.total), 0) for each in model.fault_counters])
+        is_first = tf.reduce_all(tf.equal(tf.convert_to_tensor(model.fault_counter.total), 0))
         stops = tf.logical_not(is_first) | tf.reduce_any(faults)
         faults, kept, sound = faults & is_first, kept & ~stops, sound & ~stops
-    shares = tf.unstack(tf.cast(faults, "float32") / num_replicas(), len(model.tasks))
-    for counter, share in zip(model.fault_counters, shares, strict=True):
-        counter.update_state(share)
+    model.fault_counter.update_state(tf.cast(faults, "float32") / num_replicas())
     return kept, zeros_unless(sound, gradients), stops
 
 
 def without_counts(model: TrainableModel, logs: dict[str, Any]) -> dict[str, Any]:
     """Logs of an evaluation, which leaves nothing out."""
-    names = {counter.name for counter in model.fault_counters}
+    names = () if model.fault_counter is None else model.fault_counter.names
     return {name: value for name, value in logs.items() if name not in names}

@@ -43,7 +43,10 @@ class Forward:
         """The same where the tasks that are not sound, booleans `[num_tasks]`, have no label."""
         return replace(
             self,
-            predictions=dict(zip(self.predictions, _chosen(list(self.predictions.values()), sound), strict=True)),
+            predictions=with_masks(
+                dict(zip(self.predictions, _chosen(list(self.predictions.values()), sound), strict=True)),
+                self.predictions,
+            ),
             shares=_chosen(self.shares, sound),
             losses=tf.where(sound, self.losses, tf.zeros_like(self.losses)),
             active=self.active & sound,
@@ -64,9 +67,16 @@ class Scaled:
         return replace(self, shares=_chosen(self.shares, sound))
 
 
-def forward(model: TrainableModel, batch: Batch, *, in_parts: bool) -> Forward:
-    if in_parts and model.partition.split is not None:
-        predictions, features, copies = model.partition.split(batch.x, training=True)
+def forward(model: TrainableModel, batch: Batch, tape: tf.GradientTape | None = None) -> Forward:
+    """The pass forward of a step.
+
+    Args:
+        model: a compiled model.
+        batch: a batch of one replica.
+        tape: runs the model in two parts, if it has them, and watches the copies of the features that are between.
+    """
+    if tape is not None and model.partition.split is not None:
+        predictions, features, copies = model.partition.split(batch.x, training=True, tape=tape)
     else:
         predictions, features, copies = model(batch.x, training=True), [], []
     # Before anything is reduced: the replicas take turns there, and would overwrite what the layers have added.
@@ -100,3 +110,13 @@ def _chosen(values: Sequence[Any], sound: Any) -> list[Any]:
     """Tensors of the tasks, zeros for those that are not sound: a factor of 0 would leave NaN."""
     flags = tf.unstack(sound, len(values))
     return [tf.where(flag, value, tf.zeros_like(value)) for value, flag in zip(values, flags, strict=True)]
+
+
+def with_masks(predictions: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
+    """Gives predictions the masks of others, by which metrics leave out what was padded."""
+    for task, prediction in predictions.items():
+        # Private: Keras has no public way to a tensor's mask. tests/unit/engine/test_guard.py would notice.
+        mask = getattr(like[task], "_keras_mask", None)
+        if mask is not None:
+            prediction._keras_mask = mask
+    return predictions

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_mtl.engine._finite import are_finite, zeros_unless
+from keras_mtl.engine._finite import each_finite, zeros_where_not
 from keras_mtl.engine._partition import Partition
 from keras_mtl.engine._replicas import sum_over_replicas
 
@@ -17,14 +17,14 @@ class TaskGradients:
     """The gradients of the tasks' losses, taken where the shared part of the graph ends.
 
     Each task is differentiated once, down to the copies of the features that it reads, its own variables, and shared
-    variables of layers that are called in its own part too. What remains, from the features down to the shared
-    variables, takes a pass for each task or, once the tasks' weights are known, one for all.
+    variables of layers that are called in its own part too, as far as they are called there. What remains, from the
+    features down to the shared variables, takes a pass for each task or, once the weights are known, one for all.
 
     Args:
         tape: a persistent tape.
         losses: the replica's share of each task's loss, scaled.
         features: the features.
-        copies: the copies of them that the tasks read.
+        copies: the copies of them that the tasks read, where gradients end.
         scale: what the losses are scaled by, for float16.
         tasks: the tasks' names.
         parts: whose the variables are.
@@ -42,13 +42,14 @@ class TaskGradients:
         parts: Partition,
     ) -> None:
         self._tape = tape
-        self._features = features
+        self._features, self._copies = features, copies
         self.scale = scale
         self.parts = parts
         self._reached = [[task in reaching for reaching in parts.tasks] for task in tasks]
         self.of_features: list[list[Any]] = []  # for each task, a gradient for each of the features, or None
         self.of_beyond: list[dict[int, Any]] = []  # for each task, by position among the shared variables
         self.of_own: list[list[Any]] = []  # for each task, a gradient for each of its own variables, or None
+        in_trunk = parts.in_trunk
         for loss, task, reached in zip(losses, tasks, self._reached, strict=True):
             beyond = [position for position, is_beyond in enumerate(parts.beyond) if is_beyond and reached[position]]
             own = parts.specific[task]
@@ -57,26 +58,27 @@ class TaskGradients:
             self.of_features.append(found[: len(copies)])
             of_beyond = zip(beyond, found[len(copies) : len(copies) + len(beyond)], strict=True)
             self.of_beyond.append({position: g for position, g in of_beyond if g is not None})
-            self.of_own.append(found[len(copies) + len(beyond) :])
+            below = self._below(self.of_features[-1], [v if id(v) in in_trunk else None for v in own])
+            self.of_own.append([add(each) for each in zip(found[len(copies) + len(beyond) :], below, strict=True)])
 
     @property
     def num_tasks(self) -> int:
         """The number of tasks."""
         return len(self.of_own)
 
-    def are_finite(self) -> list[Any]:
-        """For each task, whether its loss's gradients that were taken are finite on this replica, booleans."""
-        found = []
-        for at_features, beyond, own in zip(self.of_features, self.of_beyond, self.of_own, strict=True):
-            found.append(are_finite([*at_features, *beyond.values(), *own]))
-        return found
+    def _of_tasks(self) -> list[list[Any]]:
+        found = zip(self.of_features, self.of_beyond, self.of_own, strict=True)
+        return [[*at_features, *beyond.values(), *own] for at_features, beyond, own in found]
+
+    def are_finite(self) -> Any:
+        """Whether the gradients that were taken of each task's loss are finite on this replica, `[num_tasks]`."""
+        return each_finite(self._of_tasks())
 
     def leave_out(self, sound: Any) -> None:
         """Makes the gradients of tasks zero that are not sound, booleans `[num_tasks]`, before any other is taken."""
-        for index, flag in enumerate(tf.unstack(sound, self.num_tasks)):
-            at_features, beyond, own = self.of_features[index], self.of_beyond[index], self.of_own[index]
-            kept = zeros_unless(flag, [*at_features, *beyond.values(), *own])
-            first, last = len(at_features), len(at_features) + len(beyond)
+        for index, kept in enumerate(zeros_where_not(sound, self._of_tasks())):
+            beyond = self.of_beyond[index]
+            first, last = len(self.of_features[index]), len(self.of_features[index]) + len(beyond)
             self.of_features[index] = kept[:first]
             self.of_beyond[index] = dict(zip(beyond, kept[first:last], strict=True))
             self.of_own[index] = kept[last:]
@@ -111,9 +113,10 @@ class TaskGradients:
         """For each shared variable, the tasks that reach it, and the replica's gradients of them `[tasks, size]`."""
         rows: list[list[tuple[int, Any]]] = [[] for _ in self.parts.shared]
         for index in range(self.num_tasks):
-            below = [p for p, beyond in enumerate(self.parts.beyond) if not beyond and self._reached[index][p]]
-            found = dict(zip(below, self._backward(self.of_features[index], below), strict=True))
-            for position, gradient in {**found, **self.of_beyond[index]}.items():
+            reached = [position for position, is_reached in enumerate(self._reached[index]) if is_reached]
+            below = self._backward(self.of_features[index], reached)
+            for position, gradient in zip(reached, below, strict=True):
+                gradient = add([gradient, self.of_beyond[index].get(position)])
                 if gradient is not None:
                     rows[position].append((index, tf.reshape(tf.convert_to_tensor(gradient), [-1])))
         return [([index for index, _ in row], tf.stack([g for _, g in row]) if row else None) for row in rows]
@@ -130,32 +133,51 @@ class TaskGradients:
         for position in range(len(self._features)):
             terms = [_times(found[position], weight) for found, weight in zip(self.of_features, relative, strict=True)]
             at_features.append(add(terms))
-        below = [position for position, beyond in enumerate(self.parts.beyond) if not beyond]
-        gradients: list[Any] = [None] * len(self.parts.shared)
-        for position, gradient in zip(below, self._backward(at_features, below), strict=True):
-            gradients[position] = _times(gradient, largest)
+        gradients = [_times(g, largest) for g in self._backward(at_features, range(len(self.parts.shared)))]
         for position, beyond in enumerate(self.parts.beyond):
             if beyond:
                 found = [of_task.get(position) for of_task in self.of_beyond]
                 parts = tf.unstack(weights, self.num_tasks)
-                gradients[position] = add([_times(g, weight) for g, weight in zip(found, parts, strict=True)])
+                weighted = [_times(g, weight) for g, weight in zip(found, parts, strict=True)]
+                gradients[position] = add([gradients[position], *weighted])
         return gradients
+
+    def of_others(self, targets: Any, variables: Sequence[Any], weights: Sequence[Any] | None = None) -> list[Any]:
+        """The replica's gradients of what is none of the losses: added losses, or losses that are not scaled.
+
+        Args:
+            targets: one or several scalars, from layers before and beyond the features.
+            variables: with respect to which.
+            weights: of several targets; None for 1.
+        """
+        found = self._tape.gradient(targets, [*variables, *self._copies], output_gradients=weights)
+        below = self._below(found[len(variables) :], variables)
+        return [add(each) for each in zip(found[: len(variables)], below, strict=True)]
 
     def _backward(self, at_features: Sequence[Any], positions: Sequence[int]) -> list[Any]:
         """From gradients of the features to those of shared variables."""
+        return self._below(at_features, [self.parts.shared[position] for position in positions])
+
+    def _below(self, at_features: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
+        """From gradients of the features to those of variables in the shared part; None for None."""
         pairs = [(f, g) for f, g in zip(self._features, at_features, strict=True) if g is not None]
-        if not pairs or not positions:
-            return [None] * len(positions)
-        features, gradients = zip(*pairs, strict=True)
-        variables = [self.parts.shared[position] for position in positions]
-        return self._tape.gradient(list(features), variables, output_gradients=list(gradients))
+        sources = [variable for variable in variables if variable is not None]
+        if not pairs or not sources:
+            return [None] * len(variables)
+        features, gradients = (list(each) for each in zip(*pairs, strict=True))
+        found = iter(self._tape.gradient(features, sources, output_gradients=gradients))
+        return [None if variable is None else next(found) for variable in variables]
 
 
 def add(terms: Sequence[Any]) -> Any:
-    """The sum of the gradients that there are, or None."""
+    """The sum of the gradients that there are, by rows if all are, as TensorFlow adds them up; or None."""
     present = [term for term in terms if term is not None]
     if len(present) < 2:
         return present[0] if present else None
+    if all(isinstance(term, tf.IndexedSlices) for term in present):
+        rows = [tf.cast(term.indices, present[0].indices.dtype) for term in present]
+        values = tf.concat([term.values for term in present], 0)
+        return tf.IndexedSlices(values, tf.concat(rows, 0), present[0].dense_shape)
     return tf.add_n([tf.convert_to_tensor(term) for term in present])
 
 

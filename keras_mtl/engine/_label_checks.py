@@ -51,7 +51,7 @@ def checked(tasks: Sequence[Task], x: Any, y: Any, *, in_pipeline: bool, whole: 
     elif hasattr(x, "element_spec"):
         check_specification(tasks, _labels(x.element_spec))
         if in_pipeline and isinstance(x, tf.data.Dataset):
-            return x.map(lambda x, y, *rest: (x, validated(tasks, y), *rest))
+            return x.map(lambda x, y, *rest: (x, _validated_raw(tasks, y), *rest))
     return x
 
 
@@ -85,17 +85,24 @@ def check_specification(tasks: Sequence[Task], labels: Mapping[str, Any]) -> Non
         task.check_dtype(np.dtype(value.dtype.as_numpy_dtype))
 
 
-def validated(tasks: Sequence[Task], labels: Mapping[str, Any]) -> dict[str, Any]:
-    """The labels of a batch, by key, in a graph that fails before it uses labels that are not valid."""
-    valid = tf.stack([_all_valid(task, values) for task, values in _pairs(tasks, labels)])
+def validated(tasks: Sequence[Task], filled: Mapping[str, Any], labels: Mapping[str, Any]) -> dict[str, Any]:
+    """Labels in a graph that fails before it uses them, if they are not valid.
+
+    Args:
+        tasks: the tasks.
+        filled: by task, labels with a valid one in the place of those that are missing: these are looked at.
+        labels: what is returned, the same or those that they were made of.
+    """
+    valid = tf.stack([tf.reduce_all(task.valid(filled[task.name])) for task in tasks])
     # The operation itself: tf.debugging.assert_* and Assert wrap it in a condition, which costs more than the check.
     check = tf.raw_ops.Assert(condition=tf.reduce_all(valid), data=[_MARK, valid], summarize=len(tasks))
     with tf.control_dependencies([check] if check is not None else []):
         return tf.nest.map_structure(tf.identity, dict(labels))
 
 
-def _all_valid(task: Task, labels: Any) -> Any:
-    return tf.reduce_all(task.valid(task.filled(labels, task.missing(labels))))
+def _validated_raw(tasks: Sequence[Task], labels: Mapping[str, Any]) -> dict[str, Any]:
+    filled = {task.name: task.filled(values, task.missing(values)) for task, values in _pairs(tasks, labels)}
+    return validated(tasks, filled, labels)
 
 
 @contextlib.contextmanager

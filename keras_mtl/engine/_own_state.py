@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_mtl._layers import layers_by_path
 from keras_mtl.engine._finite import are_finite
+from keras_mtl.engine._seldom import seldom
 from keras_mtl.engine._step_kind import kind_of
 from keras_mtl.engine._updates import apply, check_averages
 
@@ -82,6 +83,14 @@ class OwnState:
             for variable in variables
         ]
         self._common = [(variable, tf.convert_to_tensor(variable)) for variable in _common(model)]
+        known = {id(variable) for *_, variable, _ in [*self._statistics, *((None, *row) for row in self._common)]}
+        others = [] if model.on_nonfinite is None else _untrained(model)
+        self._others = [(each, tf.convert_to_tensor(each)) for each in others if id(each) not in known]
+
+    def undo(self) -> None:
+        """Puts back what the pass forward and the balancers have changed, of layers too that are frozen."""
+        for *_, variable, value in [*self._statistics, *self._common, *self._others]:
+            variable.assign(value)
 
     def update(self, gradients: Sequence[Any], active: Any, stops: Any = None) -> None:
         """Applies the gradients of the model's trainable variables.
@@ -163,7 +172,7 @@ def _copied(variables: Sequence[Any], everyone: Any) -> Any:
     """The values of variables, or nothing where all tasks are active: holding them would cost the update a copy."""
     if not variables:
         return []
-    return tf.cond(
+    return seldom(
         everyone,
         lambda: [tf.zeros((0,), variable.dtype) for variable in variables],
         lambda: [tf.reshape(tf.identity(tf.convert_to_tensor(variable)), (-1,)) for variable in variables],
@@ -182,7 +191,14 @@ def _put_back(rows: Sequence[tuple[Callable[[], Any], Any]], values: Sequence[An
     if unless is None or not rows:
         put_back()
     else:
-        tf.cond(unless, lambda: tf.zeros(()), put_back)
+        seldom(unless, lambda: tf.zeros(()), put_back)
+
+
+def _untrained(model: TrainableModel) -> list[Any]:
+    """What no optimizer updates: statistics, random streams, frozen weights, and what the balancers remember."""
+    layers = layers_by_path(cast("keras.Model", model)).values()
+    parts = [*layers, *filter(None, (model.loss_balancer, model.gradient_balancer))]
+    return list({id(each): each for part in parts for each in part.non_trainable_variables}.values())
 
 
 def _common(model: TrainableModel) -> list[Any]:
@@ -193,9 +209,13 @@ def _common(model: TrainableModel) -> list[Any]:
     if model.on_nonfinite is None:
         return []
     own = {id(variable) for variables in model.partition.statistics.values() for variable in variables}
-    layers = [layer for layer in layers_by_path(cast("keras.Model", model)).values() if layer.trainable]
-    parts = [*layers, *filter(None, (model.loss_balancer, model.gradient_balancer))]
+    layers = layers_by_path(cast("keras.Model", model)).values()
+    parts = [layer for layer in layers if layer.trainable]
+    parts += filter(None, (model.loss_balancer, model.gradient_balancer))
     found = {id(variable): variable for part in parts for variable in part.non_trainable_variables}
+    # Dropout draws where it is frozen too: of such layers, the streams alone, which are no real numbers.
+    streams = [variable for layer in layers for variable in layer.non_trainable_variables if not _is_real(variable)]
+    found.update((id(variable), variable) for variable in streams)
     return [variable for key, variable in found.items() if key not in own]
 
 

@@ -42,6 +42,11 @@ class Partition:
         """The graph in two parts, or None if there is no feature."""
         return self.cut.split
 
+    @property
+    def in_trunk(self) -> set[int]:
+        """The ids of the trainable variables of the shared part, of tasks of their own in nested models too."""
+        return set() if self.split is None else {id(variable) for variable in self.split.trunk.trainable_variables}
+
     def num_gradients(self, kind: str) -> int:
         """The length of a task's gradient: `"shared"`, of all shared variables; `"features"`, of a bias there."""
         if kind == "features":

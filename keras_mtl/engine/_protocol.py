@@ -18,9 +18,9 @@ class TrainableModel(Protocol):
 
     tasks: Sequence[Task]
     task_losses: TaskLosses
-    task_loss_trackers: Sequence[keras.metrics.Metric]
+    task_loss_tracker: keras.metrics.Metric
     on_nonfinite: str | None
-    fault_counters: Sequence[keras.metrics.Metric]
+    fault_counter: Any
     loss_balancer: LossBalancer
     gradient_balancer: DirectionBalancer | None
     optimizer: keras.optimizers.Optimizer

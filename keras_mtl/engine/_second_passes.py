@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -32,7 +32,7 @@ def losses_once_more(model: TrainableModel, batch: Batch, state: Sequence[Any]) 
 
 def look_ahead(
     model: TrainableModel,
-    tape: tf.GradientTape,
+    gradients_of: Callable[[Any], Sequence[Any]],
     shares: Sequence[Any],
     active: Any,
     batch: Batch,
@@ -46,7 +46,7 @@ def look_ahead(
 
     Args:
         model: the model.
-        tape: the persistent tape of `shares`.
+        gradients_of: from weights of the shares to the gradients of their sum, of the trainable variables.
         shares: the replica's share of each task's loss.
         active: whether each task has a label in the batch, booleans `[num_tasks]`.
         batch: the training batch.
@@ -56,7 +56,7 @@ def look_ahead(
     balancer: Any = model.loss_balancer
     weights = tf.cast(balancer(sum_over_replicas(tf.stack(shares)), active), shares[0].dtype)
     here = values_of(model)
-    gradients = _gradient(tape, list(shares), model.trainable_variables, tf.unstack(weights, len(shares)))
+    gradients = sum_over_replicas(dense(gradients_of(weights), model.trainable_variables))
     rate = tf.convert_to_tensor(model.optimizer.learning_rate)
     ahead = [value - tf.cast(rate, value.dtype) * gradient for value, gradient in zip(here, gradients, strict=True)]
     with tf.GradientTape() as second_tape:
@@ -64,7 +64,7 @@ def look_ahead(
         primary = tf.unstack(tf.cast(balancer.primary_weights(), shares[0].dtype), len(shares))
         found = shares_at(model, second, ahead, state)
         loss = tf.add_n([share * weight for share, weight in zip(found, primary, strict=True)])
-    along = _gradient(second_tape, loss, ahead, None)
+    along = sum_over_replicas(dense(second_tape.gradient(loss, ahead), ahead))
     distance = _DIFFERENCE / tf.maximum(tf.linalg.global_norm(along), 1e-12)
     losses = []
     for sign in (1.0, -1.0):
@@ -89,11 +89,6 @@ def shares_at(model: TrainableModel, batch: Batch, values: Sequence[Any], state:
     """
     predictions, _ = model.stateless_call(values, state, batch.x, training=True)
     return model.task_losses(batch.labels, predictions, batch.weights, batch.total_counts)
-
-
-def _gradient(tape: tf.GradientTape, target: Any, sources: Sequence[Any], weights: Any) -> list[Any]:
-    """Dense gradients, summed over the replicas, zeros where there is none."""
-    return sum_over_replicas(dense(tape.gradient(target, sources, output_gradients=weights), sources))
 
 
 def dense(gradients: Sequence[Any], sources: Sequence[Any]) -> list[Any]:

@@ -14,7 +14,11 @@ from keras_mtl._graph import key_of, node_of
 
 
 class _Copy(keras.layers.Layer):
-    """Another tensor with the same values and mask: `keras.layers.Identity` gives the same tensor."""
+    """Another tensor with the same values and mask, at which gradients end.
+
+    Without the end, TensorFlow would write down a pass through the shared part for each task that is differentiated,
+    and throw it away: that took as long as writing down the passes that are used.
+    """
 
     def __init__(self) -> None:
         super().__init__(dtype="float32", autocast=False)
@@ -22,7 +26,7 @@ class _Copy(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: Any) -> Any:
-        return tf.identity(inputs)
+        return tf.stop_gradient(inputs)
 
 
 class _Heads(keras.Function):
@@ -46,8 +50,8 @@ class Split(keras.layers.Layer):
     """A Functional graph, run up to the features where shared and task-specific calls meet, and on from copies of them.
 
     The gradient of a task's loss with respect to its copies is what comes out of the task's own part: it costs one
-    pass through that part. From there one pass, or one for each task, goes on through the shared part. The layers are
-    those of the model.
+    pass through that part, and ends there. From the features one pass, or one for each task, goes on through the shared
+    part. The layers are those of the model.
 
     Args:
         trunk: a Functional model from the inputs to `boundary` and `passed`.
@@ -58,7 +62,7 @@ class Split(keras.layers.Layer):
     def __init__(self, trunk: keras.Model, heads: _Heads, num_features: int) -> None:
         # Inputs are cast by the trunk, as they are by the model.
         super().__init__(dtype="float32", autocast=False, name="split")
-        self._trunk = trunk
+        self.trunk = trunk
         self._heads = heads
         # Tracked, so that what they add as losses is cleared at each call.
         self._head_layers = [found for found in heads.operations if isinstance(found, keras.layers.Layer)]
@@ -66,12 +70,16 @@ class Split(keras.layers.Layer):
         self._copies = [_Copy() for _ in range(num_features)]
         self.built = True
 
-    def call(self, inputs: Any, training: bool | None = None) -> tuple[dict[str, Any], list[Any], list[Any]]:
-        """Predictions by task, the features, and the copies of them that the heads read."""
-        found = self._trunk(inputs, training=training)
+    def call(
+        self, inputs: Any, training: bool | None = None, tape: tf.GradientTape | None = None
+    ) -> tuple[dict[str, Any], list[Any], list[Any]]:
+        """Predictions by task, the features, and the copies of them that the heads read, watched by the tape."""
+        found = self.trunk(inputs, training=training)
         found = found if isinstance(found, list) else [found]
         features = found[: self._num_features]
         copies = [layer(feature) for layer, feature in zip(self._copies, features, strict=True)]  # masks go with them
+        if tape is not None:
+            tape.watch(copies)
         predictions = self._heads([*copies, *found[self._num_features :]], training=training)
         return predictions, features, copies
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from keras_mtl.balancers import BilevelBalancer, GradientNormBalancer
+from keras_mtl.balancers import BilevelBalancer
 from keras_mtl.engine._batch import Batch, as_columns, batch_of, labelled
-from keras_mtl.engine._directions import shared_gradients, shared_jacobian, weighs_now_and_then
-from keras_mtl.engine._faults import left_out, sound_tasks, without, without_counts
-from keras_mtl.engine._forward import Forward, Scaled, forward, rest, total
-from keras_mtl.engine._gradients import TaskGradients, add
+from keras_mtl.engine._directions import weighs_now_and_then
+from keras_mtl.engine._faults import without_counts
+from keras_mtl.engine._forward import Forward, rest, total
+from keras_mtl.engine._guard import guarded_step
 from keras_mtl.engine._own_state import OwnState
-from keras_mtl.engine._partition import check_unchanged
-from keras_mtl.engine._second_passes import look_ahead, losses_once_more, state_of
+from keras_mtl.engine._second_passes import losses_once_more, state_of
+from keras_mtl.engine._step import Ahead, step_of
 from keras_mtl.engine._step_kind import kind_of
 
 if TYPE_CHECKING:
@@ -71,101 +71,19 @@ def _update(model: TrainableModel, batch: Batch, second: Any, *, due: bool | Non
     """
     balancer = model.loss_balancer
     is_bilevel = isinstance(balancer, BilevelBalancer)
-    guarded = model.on_nonfinite is not None
     before = state_of(model) if is_bilevel or balancer.needs_after_step else []
     own_state = OwnState(model)
-    separately = guarded or model.gradient_balancer is not None or isinstance(balancer, GradientNormBalancer)
-    with tf.GradientTape(persistent=separately or is_bilevel) as tape:
-        found = forward(model, batch, in_parts=separately)
-        if is_bilevel:
-            with tape.stop_recording():
-                look_ahead(model, tape, found.shares, found.active, batch, batch_of(model, second), before)
-        scale = model.optimizer.scale_loss(1.0)  # the loss scale of float16, or 1
-        scaled = Scaled([share * scale for share in found.shares], found.rest * scale, scale)
-        if not separately:
-            weights = balancer(found.losses, found.active)
-            regularization = rest([balancer.regularization(found.active)])
-            objective = total(scaled.shares, weights) + scaled.rest + scale * regularization
-    active = found.active
-    if separately:
-        by_task = _task_gradients(model, tape, found, scaled)
-        if guarded:
-            sound = sound_tasks(model, found.losses, by_task)
-            by_task.leave_out(sound)
-            found, scaled = found.without(sound), scaled.without(sound)
-            due = due and None  # it may have been for a task that is left out
-        gradients, weights, regularization = _gradients_by_task(model, tape, found, scaled, by_task, due)
+    if model.on_nonfinite is not None:
+        step = guarded_step(model, batch, own_state, due)
     else:
-        gradients = tape.gradient(objective, model.trainable_variables)
-    kept, stops = found.active, None
-    if guarded:
-        kept, gradients, stops = left_out(model, active, kept, gradients)
-        batch, found = without(batch, kept), found.without(kept)
-    own_state.update(gradients, kept, stops)
+        ahead = Ahead(batch_of(model, second), before) if is_bilevel else None
+        step = step_of(model, batch, due, ahead)
+    own_state.update(step.gradients, step.kept, step.stops)
     if balancer.needs_after_step:
-        after = losses_once_more(model, batch, before)
-        balancer.after_step(tf.where(kept, after, tf.zeros_like(after)) if guarded else after, kept)
-    shown = total(found.shares, _shown_weights(model, weights)) + found.rest + regularization
-    return _logs(model, batch, found, shown)
-
-
-def _task_gradients(model: TrainableModel, tape: tf.GradientTape, found: Forward, scaled: Scaled) -> TaskGradients:
-    """The gradients of the tasks, down to the features."""
-    parts = model.partition
-    balancers = (model.loss_balancer, model.gradient_balancer)
-    learnt_by = {id(variable) for part in balancers if part for variable in part.variables}
-    check_unchanged(parts, [variable for variable in model.trainable_variables if id(variable) not in learnt_by])
-    names = [task.name for task in model.tasks]
-    return TaskGradients(
-        tape, scaled.shares, found.features, found.copies, scale=scaled.scale, tasks=names, parts=parts
-    )
-
-
-def _gradients_by_task(
-    model: TrainableModel,
-    tape: tf.GradientTape,
-    found: Forward,
-    scaled: Scaled,
-    by_task: TaskGradients,
-    due: bool | None,
-) -> tuple[list[Any], Any, Any]:
-    """The gradient of each trainable variable, the weights of the losses, and what the balancer adds to their sum.
-
-    The gradients of shared variables are balanced; each task's own variables have that of the task's weighted loss;
-    what belongs to no task is added once.
-    """
-    parts, balancer = model.partition, model.loss_balancer
-    if isinstance(balancer, GradientNormBalancer):
-        weights = _weights_by_gradients(balancer, by_task, found)
-        regularization = tf.zeros((), found.rest.dtype)
-        learnt = [None] * len(balancer.trainable_variables)
-    else:
-        with tf.GradientTape() as learning:
-            weights = balancer(found.losses, found.active)
-            weighted = total([tf.stop_gradient(share) for share in scaled.shares], weights)
-            regularization = rest([balancer.regularization(found.active)])
-            weighted += scaled.scale * regularization
-        learnt = learning.gradient(weighted, balancer.trainable_variables)
-    groups = [
-        (parts.shared, shared_gradients(by_task, weights, model.gradient_balancer, found.active, due=due)),
-        (balancer.trainable_variables, learnt),
-        (model.trainable_variables, tape.gradient(scaled.rest, model.trainable_variables)),
-    ]
-    names = [task.name for task in model.tasks]
-    groups += [(parts.specific[name], own) for name, own in zip(names, by_task.weighted_own(weights), strict=True)]
-    terms: dict[int, list[Any]] = {id(variable): [] for variable in model.trainable_variables}
-    for variables, gradients in groups:
-        for variable, gradient in zip(variables, gradients, strict=True):
-            terms[id(variable)].append(gradient)
-    return [add(terms[id(variable)]) for variable in model.trainable_variables], weights, regularization
-
-
-def _weights_by_gradients(balancer: Any, by_task: TaskGradients, found: Forward) -> Any:
-    """The loss weights of a balancer that looks at gradients."""
-    of_features = balancer.gradients == "features"
-    dtype = balancer.compute_dtype
-    jacobian = by_task.bias_gradients(dtype) if of_features else shared_jacobian(by_task, dtype)
-    return balancer.weigh(found.losses, found.active, jacobian)
+        after = losses_once_more(model, step.batch, before)
+        balancer.after_step(tf.where(step.kept, after, tf.zeros_like(after)) if step.guarded else after, step.kept)
+    shown = total(step.found.shares, _shown_weights(model, step.weights)) + step.found.rest + step.regularization
+    return _logs(model, step.batch, step.found, shown)
 
 
 def _shown_weights(model: TrainableModel, weights: Any) -> Any:
@@ -212,15 +130,11 @@ def _logs(model: TrainableModel, batch: Batch, found: Forward, total: Any) -> di
     """
     # Keras' own tracker of the total loss is the first of the model's metrics.
     tracker = next(metric for metric in model.metrics if metric.name == "loss")
-    tracker.update_state(_on_replica(total, batch.total_size, batch.size), sample_weight=batch.size)
-    counts = zip(tf.unstack(batch.total_counts), tf.unstack(batch.counts), strict=True)
-    for tracker, share, (everywhere, here) in zip(model.task_loss_trackers, found.shares, counts, strict=True):
-        tracker.update_state(_on_replica(share, everywhere, here), sample_weight=here)
+    on_replica = tf.math.divide_no_nan(total * tf.cast(batch.total_size, total.dtype), tf.cast(batch.size, total.dtype))
+    tracker.update_state(on_replica, sample_weight=batch.size)
+    shares = tf.stack(found.shares)
+    model.task_loss_tracker.update_state(shares * tf.cast(batch.total_counts, shares.dtype), batch.counts)
     for task, metric, is_weighted in model.task_metrics:
         weights = batch.weights if is_weighted else batch.present
         metric.update_state(batch.labels[task], found.predictions[task], sample_weight=weights[task])
     return model.get_metrics_result()
-
-
-def _on_replica(share: Any, everywhere: Any, here: Any) -> Any:
-    return tf.math.divide_no_nan(share * tf.cast(everywhere, share.dtype), tf.cast(here, share.dtype))

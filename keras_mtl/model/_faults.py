@@ -8,7 +8,7 @@ import keras
 
 
 def raise_on_fault(model: Any, where: str) -> None:
-    """Raises an error if a task was left out since the counters began.
+    """Raises an error if a task was left out since the counter began.
 
     Args:
         model: a compiled model.
@@ -17,10 +17,10 @@ def raise_on_fault(model: Any, where: str) -> None:
     Raises:
         FloatingPointError: if so. The weights are those before the step: none was trained on since, of several too.
     """
-    tasks = [task.name for task, counter in zip(model.tasks, model.fault_counters, strict=True) if counter.result() > 0]
+    counts = keras.ops.convert_to_numpy(model.fault_counter.total)
+    tasks = [task.name for task, count in zip(model.tasks, counts, strict=True) if count > 0]
     if tasks:
-        for counter in model.fault_counters:
-            counter.reset_state()
+        model.fault_counter.reset_state()
         names = " and ".join(map(repr, tasks))
         raise FloatingPointError(
             f"The loss or the gradient of task {names} was not finite in {where}. The weights are those before it. "
@@ -30,7 +30,7 @@ def raise_on_fault(model: Any, where: str) -> None:
 
 
 class RaiseOnFault(keras.callbacks.Callback):
-    """Looks at the counters after each step, or after each call of several."""
+    """Looks at the counter after each step, or after each call of several."""
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """No epoch has begun."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -13,28 +11,16 @@ import keras
 from keras_mtl import engine
 from keras_mtl import tasks as task_kinds
 from keras_mtl._registry import serializable
-from keras_mtl.balancers import DirectionBalancer, LossBalancer, bind_pair, get_pair
-from keras_mtl.model._arguments import (
-    check_call,
-    check_on_nonfinite,
-    check_outputs,
-    check_replicas,
-    check_sharing,
-    check_strategy,
-    losses_by_task,
-    metrics_by_task,
-)
+from keras_mtl.model._arguments import check_outputs
+from keras_mtl.model._compiled_model import CompiledModel
 from keras_mtl.model._faults import raise_on_fault
 from keras_mtl.model._fit import check_labels, check_train_on_batch, complete_weights, prepare_for_fit
-from keras_mtl.model._logs import logs_of
 from keras_mtl.model._progress import Progress
 from keras_mtl.model._resume import own_function_back
-from keras_mtl.model._stepped_model import SteppedModel
-from keras_mtl.optimizers import bind_to_model
 
 
 @serializable
-class MultiTaskModel(SteppedModel):
+class MultiTaskModel(CompiledModel):
     """A Functional `keras.Model` with one output for each task, trained by plain `fit`.
 
     `build_model` makes one from a backbone; this class also takes a graph that was built by hand. The tasks bring
@@ -75,14 +61,7 @@ class MultiTaskModel(SteppedModel):
         tasks = task_kinds.get_all(tasks)
         check_outputs(outputs, tasks)
         super().__init__(inputs, {task.name: outputs[task.name] for task in tasks}, name=name, **kwargs)
-        self.tasks = tasks
-        self.task_loss_trackers = [keras.metrics.Mean(name=f"{task.name}_loss") for task in tasks]
-        # A tracked list, emptied and filled by `compile`: an attribute that is set anew would leave the variables of
-        # the balancer before among the model's.
-        self._balancers: list[Any] = []
-        self._metrics_of_tasks: list[keras.metrics.Metric] = []
-        self.fault_counters: list[keras.metrics.Metric] = []
-        self.on_nonfinite: str | None = None
+        self._set_tasks(tasks)
         self._observers: list[Callable[[Any], None]] = []
         self.progress = Progress()
 
@@ -128,112 +107,6 @@ class MultiTaskModel(SteppedModel):
         """
         self._configure(optimizer, balancer, loss, metrics, weighted_metrics, on_nonfinite, **kwargs)
         self._optimize(self.trainable_variables)
-
-    def _configure(
-        self,
-        optimizer: Any,
-        balancer: Any,
-        loss: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, Any] | None = None,
-        weighted_metrics: Mapping[str, Any] | None = None,
-        on_nonfinite: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """All that `compile` does but for building the optimizer."""
-        if "loss_weights" in kwargs:
-            raise ValueError(
-                "Weights of losses are given by the tasks or the balancer here. Give the tasks a `weight`, or pass "
-                f"balancer=balancers.Fixed(...). Received: loss_weights={kwargs['loss_weights']!r}"
-            )
-        check_strategy(self, kwargs)
-        losses = losses_by_task(loss, self.tasks)
-        plain = {
-            **{task.name: task.metrics for task in self.tasks},
-            **metrics_by_task(metrics, self.tasks, "metrics"),
-        }
-        weighted = metrics_by_task(weighted_metrics, self.tasks, "weighted_metrics")
-        loss_balancer, gradient_balancer = get_pair(balancer)
-        check_on_nonfinite(on_nonfinite, loss_balancer)
-        found = [part for part in (loss_balancer, gradient_balancer) if part is not None]
-        for part in found:
-            part.claim(self)
-            if len(self.tasks) == 1 and not part.useful_for_one_task:
-                warnings.warn(
-                    f"The balancer `{type(part).__name__}` settles a conflict between tasks, and this model has one, "
-                    f"{self.tasks[0].name!r}: it costs time and brings nothing. Use balancer='equal'.",
-                    stacklevel=3,
-                )
-        check_replicas(self, found, on_nonfinite)
-        # All state is made here, under the strategy of the model's own, and not at the first `fit`, so that a model can
-        # be saved and loaded before it.
-        with self.distribute_strategy.scope():
-            parts = engine.partition(self, self.output)
-            for part in found:
-                check_sharing(parts, part)
-                check_call(self, MultiTaskModel, part, on_nonfinite)
-            names, weights = [task.name for task in self.tasks], [task.weight for task in self.tasks]
-            bind_pair(loss_balancer, gradient_balancer, names, weights, list(losses.values()), parts.num_gradients)
-            super().compile(optimizer=optimizer, loss=None, **kwargs)
-            self._balancers.clear()
-            self._balancers.extend(found)
-            rows = [(task, one, kind is weighted) for kind in (plain, weighted) for task in kind for one in kind[task]]
-            self._metrics_of_tasks.clear()
-            self._metrics_of_tasks.extend(metric for _, metric, _ in rows)
-            guarded = [] if on_nonfinite is None else names
-            self.fault_counters.clear()
-            self.fault_counters.extend(keras.metrics.Sum(name=f"{name}_skipped") for name in guarded)
-        # Proxies, which Keras does not track: what is in them is tracked elsewhere.
-        self._partition = MappingProxyType({"partition": parts})
-        self._metric_rows = MappingProxyType({"rows": rows})
-        self.loss, self.on_nonfinite = losses, on_nonfinite
-        self.task_losses = engine.TaskLosses(losses)
-        engine.build_metrics(self)
-        self._compile_arguments = MappingProxyType(
-            {
-                "loss": loss,
-                "metrics": metrics,
-                "weighted_metrics": weighted_metrics,
-                "on_nonfinite": on_nonfinite,
-                **kwargs,
-            }
-        )
-
-    def _optimize(self, variables: Sequence[Any]) -> None:
-        """Builds the optimizer over the variables that it may ever update."""
-        with self.distribute_strategy.scope():
-            bind_to_model(self.optimizer, self)
-            engine.build_optimizer(self.optimizer, variables)
-        self._optimized = MappingProxyType({"variables": variables})  # a proxy, as above
-        engine.check_agreement(self)
-
-    @property
-    def loss_balancer(self) -> LossBalancer:
-        """The balancer of the losses; `Equal`, as a rule, where only a gradient balancer was asked for."""
-        return self._balancers[0]
-
-    @property
-    def gradient_balancer(self) -> DirectionBalancer | None:
-        """The balancer of the gradients, or None."""
-        return self._balancers[1] if len(self._balancers) > 1 else None
-
-    @property
-    def losses(self) -> list[Any]:
-        """Losses beside those of the tasks: Keras' own, and what a layer with a method `loss_of(model)` finds in it."""
-        found = [layer.loss_of(self) for layer in self.layers if hasattr(layer, "loss_of")]
-        return [*super().losses, *found]
-
-    @property
-    def optimized_variables(self) -> list[Any]:
-        """What was trainable when the model was compiled: what may be frozen and released while it is trained."""
-        return list(self._optimized["variables"]) if self.compiled else []
-
-    @property
-    def partition(self) -> engine.Partition:
-        """Which trainable variables are shared, and which belong to one task: read off the graph.
-
-        It is that of `compile`, or of `make_train_function(force=True)` since.
-        """
-        return self._partition["partition"] if self.compiled else engine.partition(self, self.output)
 
     def fit(
         self, x: Any = None, y: Any = None, *args: Any, balancing_data: Any = None, **kwargs: Any
@@ -307,12 +180,3 @@ class MultiTaskModel(SteppedModel):
         if self.distribute_strategy.num_replicas_in_sync > 1:
             return self.predict(x, verbose=0)  # Keras hands each replica the whole batch, and its rows come repeated
         return super().predict_on_batch(x)
-
-    @property
-    def task_metrics(self) -> list[tuple[str, keras.metrics.Metric, bool]]:
-        """The metrics of the tasks: the task, the metric, and whether it counts sample weights."""
-        return self._metric_rows["rows"] if self.compiled else []
-
-    def get_metrics_result(self) -> dict[str, Any]:
-        """The logs so far: the metrics of tasks bear the names of these."""
-        return logs_of(self.metrics, self.task_metrics)

@@ -194,8 +194,8 @@ class Task(abc.ABC):
             labels: a tensor `(batch, ...)`.
             missing: what `missing` said of it.
         """
-        rank = len(labels.shape) - len(missing.shape)
-        missing = ops.reshape(missing, (*ops.shape(missing), *[1] * rank))
+        if len(labels.shape) > len(missing.shape):
+            missing = ops.reshape(missing, (*ops.shape(missing), *[1] * (len(labels.shape) - len(missing.shape))))
         return ops.where(missing, ops.zeros((), dtype=labels.dtype), labels)
 
     @property

@@ -43,6 +43,7 @@ class GradDrop(GradientBalancer):
     (np.float32(3.0), True, np.float32(-4.0))
     """
 
+    by_number = True
     source = Source(
         "Chen et al.",
         "Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout",
@@ -66,12 +67,13 @@ class GradDrop(GradientBalancer):
     def call(self, jacobian: Any, active: Any) -> Any:
         """The sum of the numbers of the sign that is picked, and the leak of the rest."""
         del active  # its gradient is zero
-        above = ops.sum(ops.relu(jacobian), axis=0)  # [num_parameters]
-        below = ops.sum(ops.relu(-jacobian), axis=0)
+        total = ops.sum(jacobian, axis=0)  # [num_parameters]
+        above = ops.sum(ops.relu(jacobian), axis=0)
+        below = total - above  # what is negative: exactly 0, or the total, where the tasks agree
         numbers = keras.random.uniform(above.shape, seed=self.seed_generator, dtype="float32")
-        # The paper's probability of the positive sign, (1 + sum / sum of sizes) / 2, is above / (above + below).
-        kept = ops.where(ops.cast(numbers, above.dtype) * (above + below) < above, above, -below)
-        return kept if self.leak == 0 else self.leak * (above - below) + (1.0 - self.leak) * kept
+        # The paper's probability of the positive sign, (1 + sum / sum of sizes) / 2, is above / (above - below).
+        kept = ops.where(ops.cast(numbers, above.dtype) * (above - below) < above, above, below)
+        return kept if self.leak == 0 else self.leak * total + (1.0 - self.leak) * kept
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""

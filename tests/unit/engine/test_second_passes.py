@@ -167,3 +167,33 @@ def test_a_short_second_stream_is_repeated():
     history = model.fit(three_task_data(200), epochs=2, verbose=0, **second_stream("auto_lambda"))
     assert int(model.optimizer.iterations) == 20
     assert np.isfinite(history.history["loss"]).all()
+
+
+def test_with_a_gradient_balancer_it_looks_ahead_in_the_shared_part_too():
+    found = []
+    for balancer in ("auto_lambda", ["auto_lambda", "sum"]):
+        model = three_task_model()
+        model.compile(keras.optimizers.SGD(0.1), balancer=balancer)
+        model.fit(three_task_data(200), epochs=2, verbose=0, **second_stream("auto_lambda"))
+        found.append(np.concatenate([np.ravel(variable) for variable in model.loss_balancer.variables]))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("balancer", [Ahead(), [Ahead(), "sum"]], ids=["losses", "gradients"])
+def test_it_looks_ahead_where_the_scale_of_float16_overflows(balancer):
+    """The slopes are of losses as they are, whatever the scale that the step takes its gradients with."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = make(balancer, dropout=0.0)
+        scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05), initial_scale=2.0**30)
+        model.compile(scaled, balancer=balancer, auto_scale_loss=False)
+        streams = [tf.data.Dataset.from_tensors(data(seed)) for seed in (0, 1)]
+        weights = model.get_layer("trunk").kernel.numpy()
+        model.fit(streams[0], balancing_data=streams[1], verbose=0)
+    finally:
+        keras.config.set_dtype_policy(before)
+    np.testing.assert_array_equal(model.get_layer("trunk").kernel.numpy(), weights)  # an overflow
+    slopes = np.asarray(model.loss_balancer.slopes)
+    assert np.isfinite(slopes).all()
+    assert (slopes != 0).all()

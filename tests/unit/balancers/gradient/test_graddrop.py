@@ -100,3 +100,16 @@ def test_leak_is_checked(leak):
 def test_seed_is_checked():
     with pytest.raises(ValueError, match="`seed` .*integer"):
         GradDrop(seed=1.5)
+
+
+def test_only_its_own_call_goes_number_by_number():
+    class Other(GradDrop):
+        def call(self, jacobian, active):
+            return super().call(jacobian, active) / keras.ops.norm(jacobian)
+
+    class Renamed(GradDrop):
+        pass
+
+    assert GradDrop.by_number
+    assert Renamed.by_number
+    assert not Other.by_number
