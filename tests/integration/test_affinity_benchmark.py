@@ -41,6 +41,31 @@ def test_correlations_leave_out_the_diagonal(benchmark):
     assert benchmark.said(found).count("\n") == 3
 
 
+def test_halves_are_of_different_people(benchmark):
+    drawers, characters = np.tile(np.arange(20), 3), np.repeat(np.arange(3), 20)
+    alphabet = benchmark.omniglot.Alphabet(np.zeros((60, 35, 35, 1), "uint8"), characters, drawers)
+    alphabets = {"Greek": alphabet, "Latin": alphabet}
+    rows = benchmark.omniglot.split(alphabets, 0)
+    twice, found = benchmark.halves(alphabets, rows)
+    assert list(twice) == ["Greek_1", "Greek_2", "Latin_1", "Latin_2"]
+    for part, number in benchmark.omniglot.NUM_DRAWERS.items():
+        of_halves = [found[part][f"Greek_{half}"] for half in (1, 2)]
+        assert sorted(np.concatenate(of_halves)) == sorted(rows[part]["Greek"])
+        people = [set(drawers[chosen]) for chosen in of_halves]
+        assert len(people[0]) == len(people[1]) == number // 2
+        assert not people[0] & people[1]
+        assert all(set(characters[chosen]) == {0, 1, 2} for chosen in of_halves)
+
+
+def test_how_often_twins_are_ahead(benchmark):
+    values = np.zeros((6, 6))
+    values[0, 1] = values[3, 2] = values[4, 5] = 1  # of either direction
+    assert benchmark.twins_ahead(values) == 1
+    assert benchmark.twins_ahead(-values) == 0
+    values[0, 2] = 2  # of twelve others, one ahead of all three
+    assert benchmark.twins_ahead(values) == pytest.approx(11 / 12)
+
+
 COST = {"num_tasks": 2, "ratio": 1.4}
 
 
