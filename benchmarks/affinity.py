@@ -12,7 +12,7 @@ gain of a pair is the relative change of the accuracy on the drawings of people 
 people of an alphabet are for training, eight for this. Nothing is selected by these figures.
 
 With `--halved 5`, five alphabets are ten tasks: each is two, of the same characters as different people drew them. That
-these two help each other more than others do is known beforehand, so that there is an order to be found.
+these two help each other more than others do is to be expected, so that there should be an order to be found.
 
 What is reported is Spearman's rank correlation of affinities and gains: over the 28 pairs, both directions averaged,
 over the ordered pairs, and over the sources of a target, the mean over the targets, which asks only who helps
@@ -46,6 +46,7 @@ from scipy import stats
 
 import keras_mtl as mtl
 
+NUM_ALPHABETS = 8
 LIMIT = 1.3  # of the time of training without it
 
 
@@ -251,8 +252,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in ("turns", "seeds", "epochs", "batch_size"):
         if getattr(settings, name) < 1:
             parser.error(f"--{name.replace('_', '-')} should be at least 1. Received: {getattr(settings, name)}")
-    if settings.halved is not None and settings.halved < 2:
-        parser.error(f"--halved should be at least 2. Received: {settings.halved}")
+    if settings.halved is not None and not 2 <= settings.halved <= NUM_ALPHABETS:
+        parser.error(f"--halved should be from 2 to {NUM_ALPHABETS}. Received: {settings.halved}")
     for name in omniglot.FILES if settings.data else ():
         if not (settings.data / name).is_file():
             parser.error(f"there is no {name} in {settings.data}")
@@ -282,8 +283,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             gains = np.mean([run["pairs"]["gains"] for run in result["runs"]], axis=0)
             result["twins_ahead"] = {"affinity": twins_ahead(joint), "gains": twins_ahead(gains)}
             console.print(
-                f"A pair of one alphabet is ahead of a pair of two in {result['twins_ahead']['affinity']:.0%} of cases "
-                f"by affinity, and in {result['twins_ahead']['gains']:.0%} by gain."
+                f"Two halves of one alphabet are ahead of tasks of two alphabets in "
+                f"{result['twins_ahead']['affinity']:.0%} of cases by affinity, in "
+                f"{result['twins_ahead']['gains']:.0%} by gain."
             )
         console.print(f"{seconds['joint']:.0f} s of joint training, {seconds['pairs']:.0f} s of all pairs.")
     if settings.json:

@@ -182,9 +182,13 @@ class GradientBalancer(DirectionBalancer):
     by_number: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """What is said of a `call` is not said of another one."""
+        """What a class says of its `call` is not said of another one, which comes before it."""
         super().__init_subclass__(**kwargs)
-        if "call" in vars(cls) and "by_number" not in vars(cls):
+
+        def place(name: str) -> int:
+            return next(index for index, each in enumerate(cls.__mro__) if name in vars(each))
+
+        if place("by_number") > min(place("call"), place("direction")):
             cls.by_number = False
 
     @abc.abstractmethod

@@ -59,7 +59,9 @@ class TaskGradients:
             of_beyond = zip(beyond, found[len(copies) : len(copies) + len(beyond)], strict=True)
             self.of_beyond.append({position: g for position, g in of_beyond if g is not None})
             below = self._below(self.of_features[-1], [v if id(v) in in_trunk else None for v in own])
-            self.of_own.append([add(each) for each in zip(found[len(copies) + len(beyond) :], below, strict=True)])
+            self.of_own.append(
+                [_of_calls(each) for each in zip(found[len(copies) + len(beyond) :], below, strict=True)]
+            )
 
     @property
     def num_tasks(self) -> int:
@@ -139,11 +141,11 @@ class TaskGradients:
                 found = [of_task.get(position) for of_task in self.of_beyond]
                 parts = tf.unstack(weights, self.num_tasks)
                 weighted = [_times(g, weight) for g, weight in zip(found, parts, strict=True)]
-                gradients[position] = add([gradients[position], *weighted])
+                gradients[position] = _of_calls([gradients[position], *weighted])
         return gradients
 
     def of_others(self, targets: Any, variables: Sequence[Any], weights: Sequence[Any] | None = None) -> list[Any]:
-        """The replica's gradients of what is none of the losses: added losses, or losses that are not scaled.
+        """The replica's gradients of other targets than the scaled losses: of added losses, or of losses as they are.
 
         Args:
             targets: one or several scalars, from layers before and beyond the features.
@@ -152,7 +154,7 @@ class TaskGradients:
         """
         found = self._tape.gradient(targets, [*variables, *self._copies], output_gradients=weights)
         below = self._below(found[len(variables) :], variables)
-        return [add(each) for each in zip(found[: len(variables)], below, strict=True)]
+        return [_of_calls(each) for each in zip(found[: len(variables)], below, strict=True)]
 
     def _backward(self, at_features: Sequence[Any], positions: Sequence[int]) -> list[Any]:
         """From gradients of the features to those of shared variables."""
@@ -170,15 +172,24 @@ class TaskGradients:
 
 
 def add(terms: Sequence[Any]) -> Any:
-    """The sum of the gradients that there are, by rows if all are, as TensorFlow adds them up; or None."""
+    """The sum of the gradients that there are, or None."""
     present = [term for term in terms if term is not None]
     if len(present) < 2:
         return present[0] if present else None
-    if all(isinstance(term, tf.IndexedSlices) for term in present):
-        rows = [tf.cast(term.indices, present[0].indices.dtype) for term in present]
-        values = tf.concat([term.values for term in present], 0)
-        return tf.IndexedSlices(values, tf.concat(rows, 0), present[0].dense_shape)
     return tf.add_n([tf.convert_to_tensor(term) for term in present])
+
+
+def _of_calls(terms: Sequence[Any]) -> Any:
+    """The sum of gradients that come from several calls of a layer: by rows if all are, as TensorFlow adds them up.
+
+    Those of several passes through one call are not to be joined so: TensorFlow adds them up before there are rows.
+    """
+    present = [term for term in terms if term is not None]
+    if len(present) < 2 or not all(isinstance(term, tf.IndexedSlices) for term in present):
+        return add(present)
+    rows = [tf.cast(term.indices, present[0].indices.dtype) for term in present]
+    values = tf.concat([term.values for term in present], 0)
+    return tf.IndexedSlices(values, tf.concat(rows, 0), present[0].dense_shape)
 
 
 def _bias_gradient(gradient: Any) -> Any:

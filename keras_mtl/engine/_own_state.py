@@ -84,7 +84,8 @@ class OwnState:
         ]
         self._common = [(variable, tf.convert_to_tensor(variable)) for variable in _common(model)]
         known = {id(variable) for *_, variable, _ in [*self._statistics, *((None, *row) for row in self._common)]}
-        others = [] if model.on_nonfinite is None else _untrained(model)
+        retaken = model.on_nonfinite is not None and not tf.distribute.has_strategy()
+        others = _untrained(model) if retaken else []
         self._others = [(each, tf.convert_to_tensor(each)) for each in others if id(each) not in known]
 
     def undo(self) -> None:
@@ -195,10 +196,11 @@ def _put_back(rows: Sequence[tuple[Callable[[], Any], Any]], values: Sequence[An
 
 
 def _untrained(model: TrainableModel) -> list[Any]:
-    """What no optimizer updates: statistics, random streams, frozen weights, and what the balancers remember."""
+    """What no optimizer updates: statistics, random streams, frozen weights, layers' metrics, the balancers' state."""
     layers = layers_by_path(cast("keras.Model", model)).values()
     parts = [*layers, *filter(None, (model.loss_balancer, model.gradient_balancer))]
-    return list({id(each): each for part in parts for each in part.non_trainable_variables}.values())
+    found = [each for part in parts for each in (*part.non_trainable_variables, *part.metrics_variables)]
+    return list({id(each): each for each in found}.values())
 
 
 def _common(model: TrainableModel) -> list[Any]:

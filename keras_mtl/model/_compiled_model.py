@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -160,19 +160,24 @@ class CompiledModel(SteppedModel):
 
     @property
     def metrics_names(self) -> list[str]:
-        """What stands where in the lists of `evaluate` and `train_on_batch`, in Keras' order.
+        """What stands where in the lists of `evaluate` and `train_on_batch`.
 
         First the losses, then the rest by the alphabet. The counts of steps that leave a task out are last: evaluation
         has none.
         """
+        return self._in_order(self.get_metrics_result())
+
+    def _in_order(self, names: Collection[str]) -> list[str]:
         first = ["loss", *self.task_loss_tracker.names]
         last = [] if self.fault_counter is None else self.fault_counter.names
-        return [*first, *sorted(self.get_metrics_result().keys() - {*first, *last}), *last]
+        rest = sorted(set(names) - {*first, *last})
+        return [name for name in (*first, *rest, *last) if name in names]
 
-    def _flatten_metrics_in_order(self, logs: dict[str, Any]) -> list[Any]:
+    def _flatten_metrics_in_order(self, logs: dict[str, Any]) -> Any:
         # Private: Keras goes by the names of the metrics, and here one has the losses of all tasks.
         # tests/unit/model/test_trackers.py would notice if it were called otherwise.
-        return [logs[name] for name in self.metrics_names if name in logs]
+        found = [logs[name] for name in self._in_order(logs)]
+        return found if len(found) > 1 else found[0]
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The logs so far: the metrics of tasks bear the names of these."""

@@ -87,7 +87,9 @@ class MultiTaskModel(CompiledModel):
             on_nonfinite: what happens in a training step in which the loss of a task, or its gradient, is NaN or
                 infinite. None: nothing, as in Keras. `"skip"`: the task is left out of the step, as if it had no label
                 in the batch, and the logs count such steps by `{task}_skipped`; where a gradient goes wrong only below
-                the features or in a regularization loss, and the task cannot be told, all are left out. `"raise"`: the
+                the features or in a regularization loss, and the task cannot be told, all are left out. Of a kernel
+                that several tasks share, the gradients of the first output and of the bias tell it: finite numbers
+                whose product alone is beyond float32 are not looked for there. `"raise"`: the
                 whole step is left out, and an error names the task and the step; that waits for each step. In float16,
                 gradients that are not finite are the optimizer's affair, until the scale of the losses is 1. Defaults
                 to None.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mtl import MultiTaskModel, tasks
+from keras_mtl import MultiTaskModel, balancers, tasks
 from keras_mtl.engine._guard import _of_make
 from tests.models import largest_difference, two_task_data, two_task_model
 
@@ -22,6 +22,7 @@ class Counting(keras.layers.Layer):
     """Counts the steps of training, in a number of either kind."""
 
     def build(self, input_shape):
+        self.total = keras.metrics.Sum(name="total")
         self.steps = [
             self.add_weight(shape=(), dtype=dtype, initializer="zeros", trainable=False, autocast=False)
             for dtype in ("float32", "int32")
@@ -31,6 +32,7 @@ class Counting(keras.layers.Layer):
         if training:
             for each in self.steps:
                 each.assign_add(1)
+            self.total.update_state(1.0)
         return inputs
 
 
@@ -107,6 +109,7 @@ def test_a_step_that_is_taken_again_is_counted_once(trainable):
     model.compile("adam", on_nonfinite="skip")
     assert model.fit(batches(1e30), verbose=0).history["b_skipped"] == [1]
     assert [float(each.numpy()) for each in counting.steps] == [3, 3]
+    assert float(counting.total.result()) == 3
 
 
 @pytest.mark.parametrize("balancer", ["equal", "pcgrad"])
@@ -160,6 +163,30 @@ def test_metrics_leave_out_what_is_masked(balancer, fault):
         found.append(model.fit(x, y, batch_size=8, verbose=0).history)
     assert found[1]["b_skipped"] == [int(fault > 1)]
     assert found[0]["a_accuracy"] == found[1]["a_accuracy"]
+
+
+@pytest.mark.parametrize("kind", ["retaken", "features"])
+def test_an_added_loss_reaches_rows_in_the_same_pass(kind):
+    """Two passes through one call of an embedding have one row for each look-up, as one pass for both has."""
+    found = []
+    for first in (True, False):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((4,), dtype="int32")
+        embedded = keras.layers.Flatten()(keras.layers.Embedding(40, 4)(inputs))
+        trunk = keras.layers.Dense(4, "tanh")(keras.layers.ActivityRegularization(l2=0.5)(embedded))
+        outputs = {name: keras.layers.Dense(1, name=name)(trunk) for name in "ab"}
+        model = MultiTaskModel(inputs, outputs, [tasks.Regression("a"), tasks.Regression("b")])
+        balancer = "equal" if first or kind == "retaken" else balancers.Sum(gradients="features")
+        on_nonfinite = "skip" if kind == "retaken" else None
+        model.compile(keras.optimizers.Adam(0.01), balancer=balancer, on_nonfinite=on_nonfinite)
+        rng = np.random.default_rng(0)
+        y = {"a": rng.normal(size=24).astype("float32"), "b": rng.normal(size=24).astype("float32")}
+        if kind == "retaken":
+            y["b"][8:16] = np.nan if first else 1e30
+        x = np.concatenate([rng.permutation(40)[:32].reshape(8, 4) for _ in range(3)])  # no token twice in a batch
+        model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+        found.append(model)
+    assert largest_difference(*found) <= 1e-6
 
 
 def test_rows_stay_rows_where_a_step_is_taken_again():

@@ -44,3 +44,14 @@ def test_lists_are_in_the_order_of_their_names(on_nonfinite):
     assert len(values) == len(names)
     assert values[1:3] == pytest.approx([model.get_metrics_result()[name] for name in ("a_loss", "b_loss")])
     assert values[5:] == [0] * len(counts)
+
+
+def test_logs_of_a_step_of_the_users_own_are_in_the_list_too():
+    class Own(type(two_task_model())):
+        def test_step(self, data):
+            return {**super().test_step(data), "a_third": 3.0}
+
+    plain = two_task_model()
+    model = Own(plain.input, plain.output, plain.tasks)
+    model.compile("adam")
+    assert [float(value) for value in model.test_on_batch(*two_task_data(8))][4] == 3

@@ -102,14 +102,19 @@ def test_seed_is_checked():
         GradDrop(seed=1.5)
 
 
-def test_only_its_own_call_goes_number_by_number():
-    class Other(GradDrop):
-        def call(self, jacobian, active):
-            return super().call(jacobian, active) / keras.ops.norm(jacobian)
+class Halved:
+    def call(self, jacobian, active):
+        return super().call(jacobian, active) / 2
 
-    class Renamed(GradDrop):
-        pass
+    def direction(self, jacobian, active=None):
+        return super().direction(jacobian, active) / 2
 
+
+@pytest.mark.parametrize("name", ["call", "direction"])
+def test_only_its_own_call_goes_number_by_number(name):
+    replaced = {name: vars(Halved)[name]}
     assert GradDrop.by_number
-    assert Renamed.by_number
-    assert not Other.by_number
+    assert type("Renamed", (GradDrop,), {}).by_number
+    assert not type("Own", (GradDrop,), replaced).by_number
+    assert not type("Mixed", (type("Mixin", (), replaced), GradDrop), {}).by_number
+    assert type("Said", (GradDrop,), {**replaced, "by_number": True}).by_number
