@@ -177,7 +177,7 @@ class CompiledModel(SteppedModel):
         # Private: Keras goes by the names of the metrics, and here one has the losses of all tasks.
         # tests/unit/model/test_trackers.py would notice if it were called otherwise.
         found = [logs[name] for name in self._in_order(logs)]
-        return found if len(found) > 1 else found[0]
+        return found[0] if len(found) == 1 else found
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The logs so far: the metrics of tasks bear the names of these."""
