@@ -16,6 +16,9 @@ except ModuleNotFoundError as error:
         f"This benchmark needs `{error.name}`, which is not installed. Install it with: pip install 'keras_mtl[bench]'"
     ) from error
 
+# PyTorch loads Triton with the first optimizer, and crashes if TensorFlow is there before: this loads it now.
+torch.compiler.reset()
+
 UNITS = (256, 1024, 512, 128)
 FILTERS = (3, 32, 32, 64, 64)
 NUM_CLASSES = 10

@@ -8,6 +8,10 @@ step of 1, 2 and 4 replicas, which are logical CPUs of one machine and share its
 that the ratio is the cost of dividing it, and no speed-up is to be seen. What an epoch takes beside its steps is told
 apart: under a strategy TensorFlow makes its iterator over the data anew for each.
 
+Two models built alike may differ by some percent in the time of a step, and go on doing so. So all are built several
+times over, in another order each time, and what counts is the median of their medians. Beside the guard there is a row
+for a step beside one of the very same kind, which tells how far to trust a ratio.
+
 The bytes that a replica gives to be summed in a step are read off the graph of the step: the sizes of what goes into
 its collective operations. They depend on neither the machine nor the batch.
 """
@@ -82,8 +86,8 @@ class Runner:
         return step
 
 
-def beside(first: Runner, others: dict[str, Runner], turns: int, label: str) -> list[dict[str, Any]]:
-    """How much longer the others' steps take than the first's, just before and after."""
+def take_turns(first: Runner, others: dict[str, Runner], turns: int, label: str) -> dict[str, list[float]]:
+    """The times of the others' steps, each divided by those of the first's just before and after."""
     ratios: dict[str, list[float]] = {name: [] for name in others}
     before = first.step()
     for turn in track(range(turns), label):
@@ -93,16 +97,7 @@ def beside(first: Runner, others: dict[str, Runner], turns: int, label: str) -> 
             after = first.step()
             ratios[name].append(others[name].times[-1] / ((before + after) / 2))
             before = after
-    return [
-        {
-            "name": name,
-            "milliseconds": 1000 * statistics.median(others[name].times),
-            "ratio": statistics.median(found),
-            "quartiles": statistics.quantiles(found, n=4)[::2],
-            "more_milliseconds_an_epoch": 1000 * (statistics.median(others[name].once) - statistics.median(first.once)),
-        }
-        for name, found in ratios.items()
-    ]
+    return ratios
 
 
 def exchanged(model: keras.Model, network: str, num_tasks: int) -> int:
@@ -121,24 +116,65 @@ def parameters(model: keras.Model) -> dict[str, int]:
     return {name: sum(int(tf.size(variable)) for variable in found) for name, found in count.items()}
 
 
+def measure_once(
+    network: str, num_tasks: int, balancer: str, strategy: tf.distribute.Strategy, build: int, arguments: Any
+) -> dict[str, dict[str, float]]:
+    """What a step is beside itself without, in models that are built for it."""
+
+    def guarded() -> keras.Model:
+        return compiled(network, num_tasks, balancer, on_nonfinite="skip")
+
+    def plain() -> keras.Model:
+        return compiled(network, num_tasks, balancer)
+
+    def distributed() -> keras.Model:
+        with strategy.scope():
+            return plain()
+
+    replicas = strategy.num_replicas_in_sync
+    makers = {"one replica" if replicas == 1 else f"{replicas} replicas": distributed}
+    if replicas == 1:
+        makers |= {"guard": guarded, "the same": plain}
+    makers["first"] = plain
+    order = [*makers][build % len(makers) :] + [*makers][: build % len(makers)]
+    runners = {name: Runner(makers[name](), network, num_tasks, arguments.seconds) for name in order}
+    first = runners.pop("first")
+    ratios = take_turns(first, runners, arguments.turns, f"{balancer}: measuring")
+    return {
+        name: {
+            "milliseconds": 1000 * statistics.median(runners[name].times),
+            "ratio": statistics.median(ratios[name]),
+            "more_milliseconds_an_epoch": 1000
+            * (statistics.median(runners[name].once) - statistics.median(first.once)),
+        }
+        for name in makers
+        if name in runners
+    }
+
+
 def measure(
     network: str, num_tasks: int, strategy: tf.distribute.Strategy, arguments: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """A row for each balancer, and each thing that a step of it is beside itself without."""
     rows = []
-    for balancer in track(arguments.balancers, f"{network}, {num_tasks} tasks, {arguments.replicas} replicas"):
-        own = {"network": network, "num_tasks": num_tasks, "balancer": balancer}
-        plain = Runner(compiled(network, num_tasks, balancer), network, num_tasks, arguments.seconds)
-        with strategy.scope():
-            model = compiled(network, num_tasks, balancer)
-        name = "one replica" if arguments.replicas == 1 else f"{arguments.replicas} replicas"
-        others = {name: Runner(model, network, num_tasks, arguments.seconds)}
-        if arguments.replicas == 1:
-            guarded = compiled(network, num_tasks, balancer, on_nonfinite="skip")
-            others["guard"] = Runner(guarded, network, num_tasks, arguments.seconds)
-        sizes = {"bytes": exchanged(model, network, num_tasks), "parameters": parameters(model)}
-        for row in beside(plain, others, arguments.turns, f"{balancer}: measuring"):
-            rows.append({**own, **row, **sizes, "exchanged": FAMILIES.get(balancer, "")})
+    for balancer in track(
+        arguments.balancers, f"{network}, {num_tasks} tasks, {strategy.num_replicas_in_sync} replicas"
+    ):
+        builds = []
+        for build in range(arguments.builds):
+            builds.append(measure_once(network, num_tasks, balancer, strategy, build, arguments))
+            keras.backend.clear_session()
+        for name in builds[0]:
+            found = {key: [build[name][key] for build in builds] for key in builds[0][name]}
+            row = {"network": network, "num_tasks": num_tasks, "balancer": balancer, "name": name}
+            row |= {key: statistics.median(values) for key, values in found.items()}
+            row |= {"builds": found["ratio"]}
+            if name.endswith("replicas"):
+                with strategy.scope():
+                    model = compiled(network, num_tasks, balancer)
+                size = exchanged(model, network, num_tasks)
+                row |= {"bytes": size, "parameters": parameters(model), "exchanged": FAMILIES.get(balancer, "")}
+            rows.append(row)
         keras.backend.clear_session()
     return rows
 
@@ -157,9 +193,9 @@ def in_processes(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def show(rows: list[dict[str, Any]]) -> Table:
     """The rows as a table."""
-    table = Table(title="A step beside one of the same balancer, without guard and strategy (median of the turns)")
+    table = Table(title="A step beside one of the same balancer, without guard and strategy (median of the builds)")
     for title in (
-        *("network", "tasks", "balancer", "what", "ms a step", "ratio", "quartiles", "limit"),
+        *("network", "tasks", "balancer", "what", "ms a step", "ratio", "builds", "limit"),
         *("ms more an epoch", "kB exchanged"),
     ):
         table.add_column(title, justify="left" if title in ("network", "balancer", "what") else "right")
@@ -172,10 +208,10 @@ def show(rows: list[dict[str, Any]]) -> Table:
             row["name"],
             f"{row['milliseconds']:.1f}",
             f"{row['ratio']:.3f}",
-            " to ".join(f"{quartile:.2f}" for quartile in row["quartiles"]),
+            f"{min(row['builds']):.2f} to {max(row['builds']):.2f}",
             "" if limit is None else f"{limit:.2f} {'kept' if row['ratio'] <= limit else 'MISSED'}",
             f"{row['more_milliseconds_an_epoch']:.0f}",
-            f"{row['bytes'] / 1000:.0f}" if row["name"].endswith("replicas") else "",
+            f"{row['bytes'] / 1000:.0f}" if "bytes" in row else "",
         )
     return table
 
@@ -188,11 +224,13 @@ def main() -> None:
     parser.add_argument("--balancers", nargs="+", default=list(FAMILIES))
     parser.add_argument("--replicas", type=int, choices=REPLICAS, help="defaults to all of these, in turn")
     parser.add_argument("--seconds", type=float, default=0.5, help="of training a model in a turn")
-    parser.add_argument("--turns", type=int, default=9)
+    parser.add_argument("--turns", type=int, default=9, help="of each build")
+    parser.add_argument("--builds", type=int, default=3, help="how often the models are built")
     parser.add_argument("--json", type=Path, help="the file to write")
     arguments = parser.parse_args()
-    if arguments.turns < 2:
-        parser.error("--turns should be at least 2, for quartiles")
+    for name in ("turns", "builds"):
+        if getattr(arguments, name) < 1:
+            parser.error(f"--{name} should be at least 1")
     if arguments.replicas is None:
         rows = in_processes(arguments)
     else:

@@ -1,10 +1,14 @@
 """Two logical CPUs, so that replicas are real; a fresh state for each test; tasks and data."""
 
+import contextlib
 import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+with contextlib.suppress(ModuleNotFoundError):
+    import triton  # noqa: F401  PyTorch's, if it is installed: to be loaded before TensorFlow, or it crashes
 
 import keras
 import numpy as np

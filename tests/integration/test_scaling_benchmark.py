@@ -18,7 +18,7 @@ def run(path, *arguments):
 
 @pytest.mark.slow
 def test_bytes(tmp_path):
-    few = ("--networks", "mlp", "--tasks", "2", "--turns", "2", "--seconds", "0.01")
+    few = ("--networks", "mlp", "--tasks", "2", "--turns", "2", "--builds", "1", "--seconds", "0.01")
     rows = run(tmp_path / "scaling.json", *few, "--replicas", "2", "--balancers", "equal", "upgrad")
     assert [(row["balancer"], row["name"]) for row in rows] == [("equal", "2 replicas"), ("upgrad", "2 replicas")]
     for row in rows:
@@ -31,7 +31,7 @@ def test_bytes(tmp_path):
 
 @pytest.mark.slow
 def test_every_family_and_number_of_replicas(tmp_path):
-    few = ("--networks", "mlp", "--tasks", "3", "--turns", "2", "--seconds", "0.01")
+    few = ("--networks", "mlp", "--tasks", "3", "--turns", "2", "--builds", "1", "--seconds", "0.01")
     rows = run(tmp_path / "scaling.json", *few)
-    assert {row["name"] for row in rows} == {"guard", "one replica", "2 replicas", "4 replicas"}
-    assert len(rows) == 4 * 7
+    assert {row["name"] for row in rows} == {"guard", "one replica", "the same", "2 replicas", "4 replicas"}
+    assert len(rows) == 5 * 7
