@@ -121,11 +121,11 @@ def measure_once(
 ) -> dict[str, dict[str, float]]:
     """What a step is beside itself without, in models that are built for it."""
 
-    def guarded() -> keras.Model:
-        return compiled(network, num_tasks, balancer, on_nonfinite="skip")
-
     def plain() -> keras.Model:
         return compiled(network, num_tasks, balancer)
+
+    def guarded() -> keras.Model:
+        return compiled(network, num_tasks, balancer, on_nonfinite="skip")
 
     def distributed() -> keras.Model:
         with strategy.scope():
@@ -142,13 +142,11 @@ def measure_once(
     ratios = take_turns(first, runners, arguments.turns, f"{balancer}: measuring")
     return {
         name: {
-            "milliseconds": 1000 * statistics.median(runners[name].times),
+            "milliseconds": 1000 * statistics.median(runner.times),
             "ratio": statistics.median(ratios[name]),
-            "more_milliseconds_an_epoch": 1000
-            * (statistics.median(runners[name].once) - statistics.median(first.once)),
+            "more_milliseconds_an_epoch": 1000 * (statistics.median(runner.once) - statistics.median(first.once)),
         }
-        for name in makers
-        if name in runners
+        for name, runner in runners.items()
     }
 
 
@@ -224,7 +222,7 @@ def main() -> None:
     parser.add_argument("--balancers", nargs="+", default=list(FAMILIES))
     parser.add_argument("--replicas", type=int, choices=REPLICAS, help="defaults to all of these, in turn")
     parser.add_argument("--seconds", type=float, default=0.5, help="of training a model in a turn")
-    parser.add_argument("--turns", type=int, default=9, help="of each build")
+    parser.add_argument("--turns", type=int, default=3, help="of each build")
     parser.add_argument("--builds", type=int, default=3, help="how often the models are built")
     parser.add_argument("--json", type=Path, help="the file to write")
     arguments = parser.parse_args()
