@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_mtl.engine._label_checks import check_specification, validated
@@ -50,7 +51,7 @@ class Batch:
 
 def batch_of(model: TrainableModel, data: Any) -> Batch:
     """A batch from what the data bring, its labels checked."""
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(keras.tree.map_structure(_as_tensor, data))
     check_specification(model.tasks, y)
     y = {**y, **{task.label: _with_rank(task, y[task.label]) for task in model.tasks}}
     _check_places(model, y)
@@ -111,6 +112,11 @@ def _as_column(model: TrainableModel, task: Task, labels: Any) -> Any:
     if task.num_outputs == 1 and labels.shape.rank == 1 + task.num_place_axes:
         labels = tf.expand_dims(labels, -1)
     return labels
+
+
+def _as_tensor(value: Any) -> Any:
+    """An array as a tensor: `train_on_batch` hands on what it is given where steps are run eagerly."""
+    return tf.convert_to_tensor(value) if isinstance(value, np.ndarray) else value
 
 
 def _with_rank(task: Task, labels: Any) -> Any:

@@ -307,6 +307,27 @@ def test_a_convolution_in_groups():
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
+class Strict(keras.metrics.Mean):
+    """A mean of squared errors that are to be numbers."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        errors = tf.debugging.check_numerics(tf.square(tf.cast(y_true, y_pred.dtype) - y_pred), "errors")
+        super().update_state(errors, sample_weight)
+
+
+@pytest.mark.parametrize("on_nonfinite", ["skip", "raise"])
+def test_metrics_never_see_what_is_not_finite(on_nonfinite):
+    arguments = {"metrics": {"b": [Strict(name="error")]}}
+    if on_nonfinite == "raise":
+        with pytest.raises(FloatingPointError, match="'b'"):
+            trained(some_data("loss"), "equal", on_nonfinite, **arguments)
+        return
+    _, history = trained(some_data("loss"), "equal", on_nonfinite, **arguments)
+    _, expected = trained(some_data("absent"), "equal", on_nonfinite, metrics={"b": [Strict(name="error")]})
+    assert history["b_skipped"] == [len(BAD)]
+    assert history["b_error"] == pytest.approx(expected["b_error"], abs=1e-5)
+
+
 def test_metrics_go_on_unharmed():
     metric = {"b": ["root_mean_squared_error", "r2_score"]}
     _, history = trained(some_data("loss"), "equal", "skip", metrics=metric)

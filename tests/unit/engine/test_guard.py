@@ -98,6 +98,34 @@ def test_an_added_loss_that_is_not_finite_stays_out_of_the_logs():
     assert history["a_skipped"] == history["b_skipped"] == [0]
 
 
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("balancer", ["equal", "famo"])
+def test_metrics_take_a_step_that_is_taken_again_as_one_without_labels(balancer, eagerly):
+    """Of the faulty task, whose predictions are no numbers; of the other, which counts its examples once."""
+    found = []
+    for fault in ("input", "absent"):
+        keras.utils.set_random_seed(0)
+        first, second = keras.Input((3,), name="first"), keras.Input((3,), name="second")
+        outputs = {
+            "a": keras.layers.Dense(1, name="a")(first),
+            "b": keras.layers.Dense(1, "sigmoid", name="b")(second),
+        }
+        model = MultiTaskModel([first, second], outputs, [tasks.Regression("a"), tasks.BinaryClassification("b")])
+        metrics = {"a": ["mae"], "b": [keras.metrics.AUC(name="auc"), keras.metrics.TruePositives(name="found")]}
+        model.compile("adam", balancer=balancer, metrics=metrics, on_nonfinite="skip", run_eagerly=eagerly)
+        rng = np.random.default_rng(0)
+        x = [rng.normal(size=(24, 3)).astype("float32") for _ in range(2)]
+        y = {"a": rng.normal(size=24).astype("float32"), "b": (rng.uniform(size=24) > 0.3).astype("float32")}
+        if fault == "input":
+            x[1][9] = np.nan
+        else:
+            y["b"][8:16] = np.nan
+        found.append(model.fit(x, y, batch_size=8, shuffle=False, verbose=0).history)
+    assert [history.pop("b_skipped") for history in found] == [[1], [0]]
+    for name, values in found[1].items():
+        assert found[0][name] == pytest.approx(values, abs=1e-6), name
+
+
 @pytest.mark.parametrize("trainable", [True, False])
 def test_a_step_that_is_taken_again_is_counted_once(trainable):
     keras.utils.set_random_seed(0)

@@ -154,6 +154,45 @@ def test_eager_compiled_and_several_steps_at_once_agree(how, balancer):
         np.testing.assert_allclose(first, second, atol=1e-5)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_batch_of_arrays_may_be_run_eagerly(weighted):
+    x, y = two_task_data(24)
+    y["b"][::3] = np.nan
+    weights = {name: np.linspace(0.5, 2.0, 24) for name in y} if weighted else None
+    found = []
+    for eagerly in (False, True):
+        model = two_task_model()
+        model.compile(keras.optimizers.Adam(0.01), balancer="pcgrad", run_eagerly=eagerly)
+        logs = [model.train_on_batch(x, y, sample_weight=weights) for _ in range(3)]
+        model.reset_metrics()
+        found.append([*logs, model.test_on_batch(x, y, sample_weight=weights)])
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
+class Updates(keras.metrics.Mean):
+    """The mean of the number of updates that there were when a batch was counted."""
+
+    def __init__(self, optimizer):
+        super().__init__(name="updates")
+        self.optimizer = optimizer
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(keras.ops.cast(self.optimizer.iterations, "float32"))
+
+
+@pytest.mark.parametrize("on_nonfinite", [None, "skip"])
+def test_metrics_count_a_batch_after_its_update_as_in_keras(on_nonfinite):
+    x, y = two_task_data(24)
+    model = two_task_model()
+    plain = keras.Model(model.input, model.output)
+    for each, own in ((plain, {}), (model, {"on_nonfinite": on_nonfinite})):
+        optimizer = keras.optimizers.SGD(0.01)
+        losses = {task.name: task.loss for task in model.tasks}
+        each.compile(optimizer, loss=losses, metrics={"b": [Updates(optimizer)]}, **own)
+    found = [each.fit(x, y, batch_size=8, verbose=0).history["b_updates"] for each in (plain, model)]
+    assert found == [[2.0], [2.0]]
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("balancer", ["uncertainty", "pcgrad"])
 def test_mixed_precision_trains(policy, balancer):
