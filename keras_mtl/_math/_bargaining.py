@@ -18,8 +18,10 @@ _ROUNDING = 2.0**-50
 # Random gradients, with and without much in common, 1 or 1e6 apart in length, take 3 to 16 steps for any alpha up to
 # 30. More are taken where gradients cancel but for rounding.
 _MAX_STEPS = 60
-# The range of the weights, within which no number overflows.
-_LEAST_WEIGHT, _LARGEST_WEIGHT = 1e-200, 1e100
+# The range of the weights' logarithms, and of their changes, within which no number overflows.
+_LEAST_LOG_WEIGHT, _LARGEST_LOG_WEIGHT, _LARGEST_STEP = -460.0, 230.0, 460.0
+# A logarithm of which the exponential is 0, whatever is taken from it.
+_NOTHING = -1e9
 
 
 def bargain(gramian: Any, shares: Any, alpha: float) -> Any:
@@ -45,18 +47,21 @@ def bargain(gramian: Any, shares: Any, alpha: float) -> Any:
         The weights, float64, `[num_tasks]`: 0 for a gradient of length 0, and 0 for all where there is no solution,
         since the gradients cancel, up to the rounding of the Gramian.
     """
-    power = 1.0 / alpha
+    num_tasks, power = gramian.shape[0], 1.0 / alpha
     remainder = 1.0 - power
     angles, lengths, present, tolerance = cosines(gramian)
     shares = ops.cast(shares, "float64")
     present = ops.logical_and(present, shares > 0)
-    absent = ops.cast(ops.logical_not(present), "float64")
     both = ops.logical_and(present, ops.expand_dims(present, 1))
     angles = ops.where(both, angles, 0.0)
-    identity = ops.eye(gramian.shape[0], dtype="float64")
+    identity = ops.eye(num_tasks, dtype="float64")
+    absent = identity * ops.cast(ops.logical_not(present), "float64")
     # A Gramian that was rounded may have eigenvalues below 0, for which there is no minimum.
-    shift = ops.maximum(tolerance - ops.min(ops.eigh(angles + absent * identity)[0]), 0.0)
-    angles = angles + shift * identity * (1.0 - absent)
+    shift = ops.maximum(tolerance - ops.min(ops.eigh(angles + absent)[0]), 0.0)
+    angles = angles + shift * (identity - absent)
+    # What is lost in the gains, for weights of 1.
+    noise = _ROUNDING * ops.abs(angles)
+    solvable = angles + absent
 
     longest = ops.max(ops.where(present, lengths, 0.0))
     longest = ops.where(longest > 0, longest, 1.0)
@@ -64,70 +69,71 @@ def bargain(gramian: Any, shares: Any, alpha: float) -> Any:
     # In logarithms, which have room for any lengths.
     log_shares = ops.log(ops.where(present, shares, 1.0)) - remainder * ops.log(relative_lengths)
     log_shares = ops.clip(log_shares, -300.0, 300.0)  # where the exponential is a number still
+    start = ops.where(present, log_shares / (1.0 + power), 0.0)
+    # Who is absent is to gain 0, for any weight.
+    log_shares = ops.where(present, log_shares, _NOTHING)
     steps = ops.reshape(ops.convert_to_tensor(_STEPS, dtype="float64"), (-1, 1))
 
-    def gains(weights: Any) -> Any:
-        """What each task is to gain, for its weight."""
-        return ops.where(present, ops.exp(log_shares - power * ops.log(weights)), 0.0)
+    def growths(changes: Any, slopes: Any, is_flat: Any) -> Any:
+        """By how much the logarithms of the weights grow with Newton's steps, `[num_steps, num_tasks]`.
 
-    def weights_of(gains: Any) -> Any:
-        """The weight of each task, for what it is to gain."""
-        logarithms = (log_shares - ops.log(gains)) / power
-        return ops.exp(ops.clip(logarithms, np.log(_LEAST_WEIGHT), np.log(_LARGEST_WEIGHT)))
+        Args:
+            changes: the full step, relative to the weights, `[1, num_tasks]`.
+            slopes: what a task is to gain, relative to its weight, `[1, num_tasks]`.
+        """
+        by_weight = steps * changes
+        by_gain = -power * by_weight
+        # Round the corner, it is the sum of both that a step changes as far as it was to.
+        risen = by_weight + ops.where(is_flat, 0.0, slopes) * ops.maximum(-1.0 - by_gain, 0.0)
+        fallen = by_gain + ops.where(is_flat, 1.0 / slopes, 0.0) * ops.maximum(-1.0 - by_weight, 0.0)
+        moves_weight = ops.where(is_flat, by_weight > -0.9, by_gain <= -0.9)
+        logarithms = ops.log1p(ops.where(moves_weight, risen, fallen))
+        return ops.clip(ops.where(moves_weight, logarithms, -alpha * logarithms), -_LARGEST_STEP, _LARGEST_STEP)
 
-    def move(weights: Any, wanted: Any, changes: Any) -> Any:
-        """The weights at the ends of the steps, `[num_steps, num_tasks]`."""
-        by_weight = weights + steps * changes
-        by_gain = wanted - steps * power * wanted / weights * changes
-        along = by_weight - by_gain  # increases along the whole curve
-        fallen = weights_of(ops.maximum(-along, by_gain))
-        risen = ops.maximum(along, by_weight)
-        keeps_on = ops.where(by_gain > 0.1 * wanted, by_gain, wanted)
-        risen = ops.where(by_gain > 0.1 * wanted, weights_of(keeps_on), risen)
-        moved = ops.where(by_weight > 0.1 * weights, by_weight, fallen)
-        moved = ops.where(weights >= power * wanted, moved, risen)
-        return ops.where(present, ops.clip(moved, _LEAST_WEIGHT, _LARGEST_WEIGHT), weights)
-
-    def iterate(weights: Any, _: Any) -> tuple[Any, Any]:
-        wanted, received = gains(weights), ops.matmul(angles, weights)
+    def iterate(log_weights: Any, _: Any) -> tuple[Any, Any]:
+        weights, wanted = ops.exp(log_weights), ops.exp(log_shares - power * log_weights)
+        received = ops.matmul(weights, angles)
         # The best common factor comes in closed form.
         square = ops.sum(weights * received)
-        ratio = ops.where(square > 0, ops.sum(weights * wanted) / ops.where(square > 0, square, 1.0), 1.0)
+        ratio = ops.where(square > 0, ops.sum(weights * wanted) / square, 1.0)
         factor = ratio ** (1.0 / (1.0 + power))
-        weights, wanted, received = factor * weights, factor**-power * wanted, factor * received
-        matrix = angles + identity * (power * wanted / weights + absent)
-        changes = ops.squeeze(ops.solve(matrix, ops.expand_dims(wanted - received, 1)), 1)
-        moved = move(weights, wanted, changes)
+        weights, wanted, received = factor * weights, wanted * factor**-power, factor * received
+        slopes = wanted / weights
+        is_flat = power * slopes <= 1.0
+        changes = ops.solve(solvable + identity * (power * slopes), ops.reshape(wanted - received, (num_tasks, 1)))
+        changes = ops.reshape(changes, (1, num_tasks)) / weights
+        logarithms = growths(changes, slopes, is_flat)
         # How the function to be minimised changes.
-        differences = moved - weights
-        relative, growth = differences / weights, ops.matmul(differences, angles)
-        logarithms = ops.where(relative < -0.5, ops.log(moved / weights), ops.log1p(ops.maximum(relative, -0.5)))
+        differences = weights * ops.expm1(logarithms)
+        growth = ops.matmul(differences, angles)
         rise = ops.expm1(remainder * logarithms) / remainder if remainder else logarithms
         cost, gain = differences * (received + 0.5 * growth), weights * wanted * rise
         values = ops.sum(cost - gain, axis=1)
-        values = ops.where(ops.isfinite(values), values, np.inf)
         rounding = _ROUNDING * ops.sum(ops.abs(cost) + ops.abs(gain), axis=1)
         # Where nothing but rounding is left of that: what is left of the equation.
-        left = ops.sum((received + growth - wanted * ops.exp(-power * logarithms)) ** 2, axis=1)
-        left = ops.where(ops.isfinite(left), left, np.inf)
-        best = ops.argmin(ops.where(ops.any(values < -rounding), values, left))
+        left = ops.sum(ops.square(received + growth - wanted * ops.exp(-power * logarithms)), axis=1)
+        values = ops.where(ops.any(values < -rounding), values, left)
+        best = ops.top_k(ops.where(ops.isfinite(values), -values, -np.inf), 1)[1]
+        log_weights = log_weights + ops.log(factor) + ops.take(logarithms, best, axis=0)
         # What a full step changes, by the weight or by the gain. No gain is known better than its terms, which may
         # cancel.
-        full = ops.abs(relative[0])
-        full = ops.where(weights >= power * wanted, full, power * full)
-        noise = _ROUNDING * ops.matmul(ops.abs(angles), weights)
-        least = ops.clip(ops.divide_no_nan(noise, wanted), _LAST_STEP, 0.1)
-        return ops.take(moved, best, axis=0), ops.any(full > least)
+        full = ops.abs(ops.where(is_flat, changes, power * changes))
+        least = ops.clip(ops.divide_no_nan(ops.matmul(weights, noise), wanted), _LAST_STEP, 0.1)
+        return ops.clip(log_weights, _LEAST_LOG_WEIGHT, _LARGEST_LOG_WEIGHT), ops.any(full > least)
 
-    # Where no gradients have anything in common, the solution.
-    start = ops.where(present, ops.exp(log_shares / (1.0 + power)), 1.0)
-    weights, _ = ops.while_loop(
-        lambda weights, goes_on: goes_on, iterate, (start, ops.any(present)), maximum_iterations=_MAX_STEPS
+    # From where no gradients have anything in common, the solution.
+    log_weights, _ = ops.while_loop(
+        lambda log_weights, goes_on: goes_on,
+        iterate,
+        (ops.expand_dims(start, 0), ops.any(present)),
+        maximum_iterations=_MAX_STEPS,
     )
+    log_weights = ops.squeeze(log_weights, 0)
+    weights, wanted = ops.exp(log_weights), ops.exp(log_shares - power * log_weights)
     # Where the shift pays for more than half of a task's gain, there would be next to none without it. And whatever
     # came of the steps, no task is to lose.
     scaled = angles * weights * ops.expand_dims(weights, 1)
-    shifted = shift * weights > 0.5 * gains(weights)
+    shifted = shift * weights > 0.5 * wanted
     loses = ops.sum(scaled, axis=1) < -4 * _ROUNDING * ops.sum(ops.abs(scaled), axis=1)
     solved = ops.logical_not(ops.any(ops.logical_and(present, ops.logical_or(shifted, loses))))
     weights = weights / relative_lengths * longest ** (-2.0 / (1.0 + power))
