@@ -38,7 +38,8 @@ def _same_seed():
 @pytest.fixture(autouse=True, scope="module")
 def _fresh_session():
     yield
-    keras.backend.clear_session()  # a third of a second: too much for every test
+    keras.backend.clear_session()  # collects all garbage: too slow for every test
+    gc.freeze()  # what is left stays, and each full collection would go through it again: seconds, in the end
 
 
 # One for all tests: TensorFlow gives the collective operations of a second strategy the keys of the first one's.

@@ -18,8 +18,8 @@ _ROUNDING = 2.0**-50
 # Random gradients, with and without much in common, 1 or 1e6 apart in length, take 3 to 16 steps for any alpha up to
 # 30. More are taken where gradients cancel but for rounding.
 _MAX_STEPS = 60
-# The range of the weights' logarithms, and of their changes, within which no number overflows.
-_LEAST_LOG_WEIGHT, _LARGEST_LOG_WEIGHT, _LARGEST_STEP = -460.0, 230.0, 460.0
+# The range of the weights, and of the logarithms of what a step multiplies them by, within which no number overflows.
+_LEAST_WEIGHT, _LARGEST_WEIGHT, _LARGEST_GROWTH = 1e-200, 1e100, 460.0
 # A logarithm of which the exponential is 0, whatever is taken from it.
 _NOTHING = -1e9
 
@@ -69,7 +69,7 @@ def bargain(gramian: Any, shares: Any, alpha: float) -> Any:
     # In logarithms, which have room for any lengths.
     log_shares = ops.log(ops.where(present, shares, 1.0)) - remainder * ops.log(relative_lengths)
     log_shares = ops.clip(log_shares, -300.0, 300.0)  # where the exponential is a number still
-    start = ops.where(present, log_shares / (1.0 + power), 0.0)
+    start = ops.where(present, ops.exp(log_shares / (1.0 + power)), 1.0)
     # Who is absent is to gain 0, for any weight.
     log_shares = ops.where(present, log_shares, _NOTHING)
     steps = ops.reshape(ops.convert_to_tensor(_STEPS, dtype="float64"), (-1, 1))
@@ -85,14 +85,17 @@ def bargain(gramian: Any, shares: Any, alpha: float) -> Any:
         by_gain = -power * by_weight
         # Round the corner, it is the sum of both that a step changes as far as it was to.
         risen = by_weight + ops.where(is_flat, 0.0, slopes) * ops.maximum(-1.0 - by_gain, 0.0)
-        fallen = by_gain + ops.where(is_flat, 1.0 / slopes, 0.0) * ops.maximum(-1.0 - by_weight, 0.0)
+        fallen = by_gain + ops.where(is_flat, ops.divide_no_nan(1.0, slopes), 0.0) * ops.maximum(-1.0 - by_weight, 0.0)
         moves_weight = ops.where(is_flat, by_weight > -0.9, by_gain <= -0.9)
         logarithms = ops.log1p(ops.where(moves_weight, risen, fallen))
-        return ops.clip(ops.where(moves_weight, logarithms, -alpha * logarithms), -_LARGEST_STEP, _LARGEST_STEP)
+        return ops.clip(ops.where(moves_weight, logarithms, -alpha * logarithms), -_LARGEST_GROWTH, _LARGEST_GROWTH)
 
-    def iterate(log_weights: Any, _: Any) -> tuple[Any, Any]:
-        weights, wanted = ops.exp(log_weights), ops.exp(log_shares - power * log_weights)
-        received = ops.matmul(weights, angles)
+    def gains(weights: Any) -> Any:
+        """What each task is to gain, for its weight."""
+        return ops.exp(log_shares - power * ops.log(weights))
+
+    def iterate(weights: Any, _: Any) -> tuple[Any, Any]:
+        wanted, received = gains(weights), ops.matmul(weights, angles)
         # The best common factor comes in closed form.
         square = ops.sum(weights * received)
         ratio = ops.where(square > 0, ops.sum(weights * wanted) / square, 1.0)
@@ -114,26 +117,25 @@ def bargain(gramian: Any, shares: Any, alpha: float) -> Any:
         left = ops.sum(ops.square(received + growth - wanted * ops.exp(-power * logarithms)), axis=1)
         values = ops.where(ops.any(values < -rounding), values, left)
         best = ops.top_k(ops.where(ops.isfinite(values), -values, -np.inf), 1)[1]
-        log_weights = log_weights + ops.log(factor) + ops.take(logarithms, best, axis=0)
+        moved = weights * ops.exp(ops.take(logarithms, best, axis=0))
         # What a full step changes, by the weight or by the gain. No gain is known better than its terms, which may
         # cancel.
         full = ops.abs(ops.where(is_flat, changes, power * changes))
         least = ops.clip(ops.divide_no_nan(ops.matmul(weights, noise), wanted), _LAST_STEP, 0.1)
-        return ops.clip(log_weights, _LEAST_LOG_WEIGHT, _LARGEST_LOG_WEIGHT), ops.any(full > least)
+        return ops.clip(moved, _LEAST_WEIGHT, _LARGEST_WEIGHT), ops.any(full > least)
 
     # From where no gradients have anything in common, the solution.
-    log_weights, _ = ops.while_loop(
-        lambda log_weights, goes_on: goes_on,
+    weights, _ = ops.while_loop(
+        lambda weights, goes_on: goes_on,
         iterate,
         (ops.expand_dims(start, 0), ops.any(present)),
         maximum_iterations=_MAX_STEPS,
     )
-    log_weights = ops.squeeze(log_weights, 0)
-    weights, wanted = ops.exp(log_weights), ops.exp(log_shares - power * log_weights)
+    weights = ops.squeeze(weights, 0)
     # Where the shift pays for more than half of a task's gain, there would be next to none without it. And whatever
     # came of the steps, no task is to lose.
     scaled = angles * weights * ops.expand_dims(weights, 1)
-    shifted = shift * weights > 0.5 * wanted
+    shifted = shift * weights > 0.5 * gains(weights)
     loses = ops.sum(scaled, axis=1) < -4 * _ROUNDING * ops.sum(ops.abs(scaled), axis=1)
     solved = ops.logical_not(ops.any(ops.logical_and(present, ops.logical_or(shifted, loses))))
     weights = weights / relative_lengths * longest ** (-2.0 / (1.0 + power))

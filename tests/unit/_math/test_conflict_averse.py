@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from keras_mtl._math import _conflict_averse, conflict_averse_weights
+from tests.models import others_slow
 
 
 def solve(vectors, average, radius, dtype="float64"):
@@ -79,7 +80,7 @@ def test_newtons_method_alone_brings_the_same(monkeypatch, num_tasks, size):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-8), ("float32", 1e-2)])
-@pytest.mark.parametrize("num_tasks", [16, 40, 64])
+@pytest.mark.parametrize("num_tasks", others_slow([16, 40, 64], by_default=(40,)))
 def test_twice_as_many_vectors_as_dimensions(num_tasks, dtype, tolerance):
     """No combination of the vectors does better, the level of 0 being out of reach, in reach, or where it ends."""
     found = [

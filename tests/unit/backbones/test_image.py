@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keras_mtl.backbones import Image, ImagePreprocessing, architectures
+from tests.models import others_slow
 
 SMALL = ["MobileNetV2", "EfficientNetV2B0", "VGG16"]
 SHAPE = (32, 32, 3)
@@ -84,7 +85,7 @@ def test_unknown_architecture():
             Image(name)
 
 
-@pytest.mark.parametrize("architecture", SMALL)
+@pytest.mark.parametrize("architecture", others_slow(SMALL, by_default=("MobileNetV2",)))
 def test_takes_raw_images_and_survives_a_file(architecture, images, tmp_path):
     model = Image(architecture, SHAPE).build()
     assert model.input_shape == (None, *SHAPE)
@@ -268,7 +269,7 @@ def test_weights_should_be_a_path():
         Image("MobileNetV2", weights=3)
 
 
-@pytest.mark.parametrize("architecture", ["EfficientNetB0", "VGG16"])
+@pytest.mark.parametrize("architecture", ["VGG16", pytest.param("EfficientNetB0", marks=pytest.mark.slow)])
 def test_imagenet_by_name_and_by_file_are_what_keras_builds(architecture, images, download, tmp_path):
     path = imagenet_file(architecture, tmp_path / "imagenet.h5")
     download(path)

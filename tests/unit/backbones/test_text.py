@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_mtl import backbones, build_model, tasks
 from keras_mtl.backbones import _text_layers as layers
+from tests.models import others_slow
 
 TEXTS = ["so good", "not so good at all", "bad", "", "Bad, really bad!"]
 SMALL = {
@@ -70,8 +71,15 @@ def test_strings_of_either_shape():
     np.testing.assert_array_equal(model(one), model(one[:, None]))
 
 
-@pytest.mark.parametrize("dtype", [str, object])
-@pytest.mark.parametrize("shape", [(5,), (5, 1)])
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [
+        (str, (5,)),
+        (object, (5, 1)),
+        pytest.param(str, (5, 1), marks=pytest.mark.slow),
+        pytest.param(object, (5,), marks=pytest.mark.slow),
+    ],
+)
 def test_arrays_of_strings_of_any_dtype(dtype, shape):
     model = build_model(small("convolutional"), [tasks.Regression("a")])
     model.compile("adam")
@@ -102,7 +110,7 @@ def test_the_vocabulary_is_in_the_config():
     np.testing.assert_array_equal(model(texts(*TEXTS)), other(texts(*TEXTS)))
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", others_slow(ENCODERS, by_default=("transformer",)))
 def test_tags_tokens_beside_a_class_of_the_text(encoder):
     backbone = small(encoder, sequence_length=5)
     kinds = [tasks.SequenceTagging("tag", 3), tasks.BinaryClassification("positive")]

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_mtl import MultiTaskModel, balancers, tasks
-from tests.models import largest_difference
+from tests.models import largest_difference, others_slow
 
 
 def dense(name, units=3, **arguments):
@@ -98,10 +98,10 @@ READ_IN_COMMON = [several_inputs, layers_used_twice]
 
 
 def graphs_and_ways():
-    """The default tests take each graph in one way, and one graph in each; the slow ones the rest."""
+    """The default tests take most graphs in one way, and one graph in the others; the slow ones the rest."""
     for graph in GRAPHS:
         for way in WAYS:
-            quick = way == "shared" or graph is layers_used_twice
+            quick = (way == "shared") == (graph is not layers_used_twice)
             yield pytest.param(graph, way, id=f"{graph.__name__}-{way}", marks=() if quick else pytest.mark.slow)
 
 
@@ -146,7 +146,7 @@ class SeeingAll(balancers.GradientBalancer):
         return keras.ops.sum(jacobian, axis=0)
 
 
-@pytest.mark.parametrize("cls", [Seeing, SeeingAll])
+@pytest.mark.parametrize("cls", others_slow([Seeing, SeeingAll], by_default=(SeeingAll,)))
 @pytest.mark.parametrize("graph", GRAPHS[1:], ids=lambda graph: graph.__name__)
 def test_the_gramian_is_that_of_all_shared_gradients(graph, cls):
     keras.utils.set_random_seed(0)
@@ -182,7 +182,7 @@ HOWS = {
 @pytest.mark.parametrize(
     "way", ["shared", *(pytest.param(w, marks=pytest.mark.slow) for w in ("features", "now and then"))]
 )
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("how", others_slow(HOWS, by_default=("clipped globally", "accumulated")))
 def test_however_it_is_run(how, way):
     def run(balancer):
         arguments = dict(HOWS[how])

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_mtl import MultiTaskModel, tasks
-from tests.models import largest_difference
+from tests.models import largest_difference, others_slow
 
 NAMES = ("kind", "flag", "size", "box")
 
@@ -67,7 +67,7 @@ def reference(model, x, y, present):
     }
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_loss_is_the_mean_over_the_labels_that_there_are(jit_compile):
     model = make(jit_compile=jit_compile)
     x, y, present = data()
@@ -132,12 +132,9 @@ def test_training_equals_that_on_the_labels_alone(balancer):
 
 @pytest.mark.parametrize(
     "balancer",
-    [
-        "equal",
-        "upgrad",
-        "famo",
-        *(pytest.param(each, marks=pytest.mark.slow) for each in ("uncertainty", "dwa", "nash_mtl", "gradnorm")),
-    ],
+    others_slow(
+        ["equal", "upgrad", "famo", "uncertainty", "dwa", "nash_mtl", "gradnorm"], by_default=("equal", "upgrad")
+    ),
 )
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_task_without_a_label_in_the_batch_is_left_alone(balancer, jit_compile):

@@ -121,7 +121,7 @@ def test_regularization_is_added_once_and_not_balanced():
     np.testing.assert_allclose(steps[0], (gradients[0][0] + gradients[1][0]) / 2 + 2 * 0.5 * kernel, atol=1e-5)
 
 
-@pytest.mark.parametrize("balancer", ["equal", "uncertainty", "pcgrad"])
+@pytest.mark.parametrize("balancer", others_slow(["equal", "uncertainty", "pcgrad"], by_default=("pcgrad",)))
 def test_a_step_is_traced_once(balancer):
     model = two_task_model()
     traces = []
@@ -142,7 +142,7 @@ def test_a_step_is_traced_once(balancer):
 
 
 @pytest.mark.parametrize("how", [{"run_eagerly": True}, {"jit_compile": True}, {"steps_per_execution": 2}], ids=str)
-@pytest.mark.parametrize("balancer", ["uncertainty", "pcgrad"])
+@pytest.mark.parametrize("balancer", others_slow(["uncertainty", "pcgrad"], by_default=("uncertainty",)))
 def test_eager_compiled_and_several_steps_at_once_agree(how, balancer):
     x, y = two_task_data(64)
     plain, other = two_task_model(), two_task_model()
@@ -193,7 +193,7 @@ def test_metrics_count_a_batch_after_its_update_as_in_keras(on_nonfinite):
     assert found == [[2.0], [2.0]]
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", others_slow(["mixed_float16", "mixed_bfloat16"], by_default=("mixed_float16",)))
 @pytest.mark.parametrize("balancer", ["uncertainty", "pcgrad"])
 def test_mixed_precision_trains(policy, balancer):
     keras.config.set_dtype_policy(policy)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_mtl import balancers
 from keras_mtl.losses import BalancedLoss, balanced
+from tests.models import others_slow
 
 LOSSES = {"a": "mse", "b": keras.losses.BinaryCrossentropy(), "c": "Huber"}
 
@@ -72,7 +73,9 @@ def assert_same_weights(first, second, tolerance=1e-6):
 
 class TestTraining:
     @pytest.mark.parametrize("attach", [True, False], ids=["attached", "not attached"])
-    @pytest.mark.parametrize("options", [{}, {"run_eagerly": True}, {"steps_per_execution": 3}], ids=str)
+    @pytest.mark.parametrize(
+        "options", others_slow([{}, {"run_eagerly": True}, {"steps_per_execution": 3}], by_default=[{}]), ids=str
+    )
     def test_equal_is_plain_keras(self, attach, options):
         model, _, logs = train("equal", attach=attach, **options)
         expected, expected_logs = plain(**options)
@@ -81,7 +84,7 @@ class TestTraining:
             np.testing.assert_allclose(logs[key], values, rtol=1e-5, err_msg=key)
 
     @pytest.mark.parametrize("by", ["weights", "fixed"])
-    @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+    @pytest.mark.parametrize("optimizer", others_slow(["sgd", "adam"], by_default=("adam",)))
     def test_weights_are_loss_weights(self, by, optimizer):
         weights = {"a": 0.01, "b": 5.0, "c": 1.0}
         if by == "weights":
@@ -319,7 +322,9 @@ class TestArguments:
         with pytest.raises(ValueError, match=f"`{cls}` (combines|looks at) .* Make the model a `keras_mtl.MultiTask"):
             balanced(LOSSES, name)
 
-    @pytest.mark.parametrize("name", sorted(set(balancers.names()) - set(REFUSED)))
+    @pytest.mark.parametrize(
+        "name", others_slow(sorted(set(balancers.names()) - set(REFUSED)), by_default=("dwa", "uncertainty"))
+    )
     def test_all_others_are_served(self, name):
         _, _, logs = train(name, epochs=3)
         assert np.all(np.isfinite(logs["loss"]))

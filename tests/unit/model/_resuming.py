@@ -83,7 +83,3 @@ def check_same(first, second):
     assert set(logs) == set(other_logs)
     for name, values in logs.items():
         assert values[-1] == pytest.approx(other_logs[name][-1], abs=1e-5), name
-
-
-def some_slow(values, quick):
-    return [value if value in quick else pytest.param(value, marks=pytest.mark.slow) for value in values]

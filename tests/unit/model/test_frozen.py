@@ -23,7 +23,7 @@ def by_hand(model):
 
 
 @pytest.mark.parametrize("way", [freeze, by_hand])
-@pytest.mark.parametrize("more", [{}, {"ema_overwrite_frequency": 2}], ids=str)
+@pytest.mark.parametrize("more", [{"ema_overwrite_frequency": 2}, pytest.param({}, marks=pytest.mark.slow)], ids=str)
 def test_averages_of_the_weights(way, more):
     model = compiled(use_ema=True, **more)
     model.fit(X, Y, verbose=0)

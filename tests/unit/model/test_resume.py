@@ -6,7 +6,7 @@ import json
 import keras
 import pytest
 
-from tests.models import largest_difference, two_task_data
+from tests.models import largest_difference, others_slow, two_task_data
 from tests.unit.model._resuming import (
     DATA,
     EPOCHS,
@@ -17,14 +17,13 @@ from tests.unit.model._resuming import (
     build,
     check_same,
     dataset,
-    some_slow,
     train,
 )
 
 
 @RUNS_OUT
-@pytest.mark.parametrize("save_freq", some_slow(["epoch", 3], [3]))
-@pytest.mark.parametrize("kind", some_slow(DATA, ["known", "endless", "arrays"]))
+@pytest.mark.parametrize("save_freq", others_slow(["epoch", 3], [3]))
+@pytest.mark.parametrize("kind", others_slow(DATA, ["known"]))
 def test_it_ends_where_one_without_an_interruption_does(kind, save_freq, tmp_path):
     expected = train(DATA[kind](), tmp_path / "undisturbed", save_freq=save_freq)
     with pytest.raises(StoppedError):
@@ -34,8 +33,8 @@ def test_it_ends_where_one_without_an_interruption_does(kind, save_freq, tmp_pat
     check_same(found, expected)
 
 
-@pytest.mark.parametrize("save_freq", some_slow([2, 5], [5]))
-@pytest.mark.parametrize("case", some_slow([(40, 2), (48, 2), (40, 1)], [(40, 2)]))
+@pytest.mark.parametrize("save_freq", others_slow([2, 5], [5]))
+@pytest.mark.parametrize("case", others_slow([(40, 2), (48, 2), (40, 1)], [(40, 2)]))
 def test_several_steps_at_once_and_saves_at_the_last_batch(case, save_freq, tmp_path):
     size, at_once = case
     arguments = {"save_freq": save_freq, "steps_per_execution": at_once}
@@ -45,7 +44,7 @@ def test_several_steps_at_once_and_saves_at_the_last_batch(case, save_freq, tmp_
     check_same(train({"x": dataset(size)}, tmp_path / "backup", **arguments), expected)
 
 
-@pytest.mark.parametrize("balancer", some_slow(["rlw", "famo", "random", "gradnorm"], ["rlw"]))
+@pytest.mark.parametrize("balancer", others_slow(["rlw", "famo", "random", "gradnorm"], ["rlw"]))
 def test_balancers_with_state_and_random_numbers_go_on(balancer, tmp_path):
     arguments = {"save_freq": 3, "balancer": balancer, "epochs": 3}
     expected = train({"x": dataset()}, tmp_path / "undisturbed", **arguments)
@@ -65,7 +64,7 @@ def test_over_replicas(kind, save_freq, tmp_path, two_replicas):
         check_same(train(DATA[kind](), tmp_path / "backup", save_freq=save_freq), expected)
 
 
-@pytest.mark.parametrize("kind", some_slow(["known", "arrays"], ["known"]))
+@pytest.mark.parametrize("kind", others_slow(["known", "arrays"], ["known"]))
 @pytest.mark.parametrize("same", [False, True], ids=["made anew", "the same data set"])
 def test_a_loaded_model_goes_on_from_its_epoch(kind, same, tmp_path):
     path = str(tmp_path / "{epoch}.keras")
@@ -91,7 +90,7 @@ def test_a_loaded_model_begins_anew_where_it_is_not_told_to_go_on(tmp_path):
     assert loaded.progress.epochs == 3
 
 
-@pytest.mark.parametrize("notes", some_slow(['{"epoch": 1, "batch": 0}', '{"epo', "", None], ['{"epo']))
+@pytest.mark.parametrize("notes", others_slow(['{"epoch": 1, "batch": 0}', '{"epo', "", None], ['{"epo']))
 def test_the_weights_say_which_epoch_it_is_and_not_the_notes_of_keras(notes, tmp_path):
     expected = train({"x": dataset()}, tmp_path / "undisturbed", epochs=3)
     with pytest.raises(StoppedError):

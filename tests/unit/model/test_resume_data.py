@@ -4,7 +4,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from tests.models import two_task_data
+from tests.models import others_slow, two_task_data
 from tests.unit.model._resuming import (
     DATA,
     RUNS_OUT,
@@ -55,7 +55,7 @@ LOST = {
 
 
 @RUNS_OUT
-@pytest.mark.parametrize("kind", LOST)
+@pytest.mark.parametrize("kind", others_slow(LOST, ["split", "unknown size with steps"]))
 def test_it_says_where_the_place_in_the_data_is_lost(kind, tmp_path):
     data, why = LOST[kind]
     train(data(), tmp_path, epochs=1)
@@ -81,7 +81,7 @@ def test_a_data_set_that_was_read_on_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("stop", [StopAt(batch=8), StopAt(batch=5)], ids=["within an epoch", "within the first"])
-@pytest.mark.parametrize("kind", ["known", "endless", "generator"])
+@pytest.mark.parametrize("kind", others_slow(["known", "endless", "generator"], ["generator"]))
 def test_the_same_data_after_a_stop_within_an_epoch_are_told(kind, stop, tmp_path):
     data = DATA[kind]()
     stop.seen = 0
@@ -132,7 +132,7 @@ def test_a_training_that_begins_with_a_later_epoch(kind, tmp_path):
     check_same(trained(tmp_path / "backup"), expected)
 
 
-@pytest.mark.parametrize("first", ["same", "other"])
+@pytest.mark.parametrize("first", others_slow(["same", "other"], ["other"]))
 def test_an_earlier_training_on_the_data_set_that_the_next_process_has_not(first, tmp_path):
     def later(folder, *callbacks, data, epochs=3):
         return train({"x": data}, folder, *callbacks, epochs=epochs)

@@ -6,7 +6,7 @@ import pytest
 
 import keras_mtl as mtl
 from keras_mtl import optimizers
-from tests.models import largest_difference, policies, three_task_model, two_task_data, two_task_model
+from tests.models import largest_difference, others_slow, policies, three_task_model, two_task_data, two_task_model
 
 X, Y = two_task_data(60)
 KINDS = {
@@ -36,10 +36,7 @@ def moves(model, before):
     return {v.path: a.astype("float64") - b for v, (a, b) in zip(model.weights, pairs, strict=True)}
 
 
-OTHERS = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("rmsprop", "adagrad", "nadam", "muon")]
-
-
-@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw", *OTHERS])
+@pytest.mark.parametrize("kind", others_slow(KINDS, by_default=("adam",)))
 def test_with_multipliers_of_1_it_is_the_inner_optimizer_to_the_bit(kind):
     assert largest_difference(trained(KINDS[kind]()), trained(wrapped(KINDS[kind](), {"*": 1.0}))) == 0
 
@@ -58,17 +55,16 @@ MORE = [
     {"gradient_accumulation_steps": 2},
     {"loss_scale_factor": 3.0},
 ]
-SLOW = [pytest.param(more, marks=pytest.mark.slow) for more in (MORE[1], MORE[2], MORE[5])]
 
 
-@pytest.mark.parametrize("more", [MORE[0], *SLOW, *MORE[3:5]], ids=lambda more: next(iter(more)))
+@pytest.mark.parametrize("more", others_slow(MORE, by_default=MORE[3:4]), ids=lambda more: next(iter(more)))
 def test_what_the_inner_optimizer_does_beside_is_done(more, by_adamw):
     plain, around = trained(KINDS["adamw"](**more)), trained(wrapped(KINDS["adamw"](**more), {"*": 1.0}))
     assert largest_difference(plain, around) == 0
     assert largest_difference(plain, by_adamw) > 0
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw", *OTHERS[:3]])
+@pytest.mark.parametrize("kind", others_slow(list(KINDS)[:6], by_default=("sgd", "adam")))
 def test_the_first_step_of_a_layer_is_that_fraction_of_the_plain_one(kind):
     """Decay of the weights included: the initial weights are not zero."""
     before = two_task_model().get_weights()

@@ -182,7 +182,10 @@ class TestExactlyK:
         codes = np.array([[0, 0, 0, 1], [0, 0.9, 0, 0.1]], "float32")
         np.testing.assert_array_equal(reachable(codes, 3), [[1, 0, 0], [0, np.float32(0.9), 0]])
 
-    @pytest.mark.parametrize(("num_experts", "k"), [(8, 2), (6, 3), (4, 1)])
+    @pytest.mark.parametrize(
+        ("num_experts", "k"),
+        [(6, 3), pytest.param(8, 2, marks=pytest.mark.slow), pytest.param(4, 1, marks=pytest.mark.slow)],
+    )
     def test_training_ends_with_k_experts(self, num_experts, k):
         kinds = [tasks.Classification("a", 4), tasks.Regression("b")]
         rule = sharing.DSelectK(num_experts, k, expert_units=8)

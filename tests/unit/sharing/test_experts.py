@@ -8,7 +8,7 @@ import tensorflow as tf
 import keras_mtl as mtl
 from keras_mtl import sharing, tasks
 from keras_mtl.sharing._experts import Gate, Mixture
-from tests.models import policies, two_task_data
+from tests.models import others_slow, policies, two_task_data
 
 FAMILY = {
     "mmoe": lambda: sharing.MMoE(3, expert_units=(6, 5)),
@@ -190,19 +190,6 @@ class TestFamily:
         assert all(gate.output.shape == (None, gate.num_experts) for gate in gates)
         assert all(hasattr(gate, "learnt") == (name == "dselect_k") for gate in gates)
 
-    def test_every_weight_learns_and_one_trace_serves_all_steps(self, name):
-        model, traces = family_model(name), []
-        model.compile("adam", balancer="upgrad")
-        step = model.train_step
-        model.train_step = lambda data: traces.append(1) or step(data)
-        before = [np.array(variable) for variable in model.trainable_variables]
-        x, y = two_task_data(40)
-        history = model.fit(x, y, batch_size=8, epochs=3, verbose=0).history
-        assert len(traces) == 1
-        assert np.isfinite(history["loss"]).all()
-        for old, variable in zip(before, model.trainable_variables, strict=True):
-            assert np.any(old != np.array(variable)), variable.path
-
     @pytest.mark.slow
     def test_a_file_brings_it_back(self, name, tmp_path):
         model = family_model(name, mtl.backbones.Convolutional((8, 8, 1), filters=(4, 6)))
@@ -264,3 +251,18 @@ class TestFamily:
             found.append(model.get_weights())
         for one, two in zip(*found, strict=True):
             np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", others_slow(FAMILY, by_default=("cgc", "ple")))
+def test_every_weight_learns_and_one_trace_serves_all_steps(name):
+    model, traces = family_model(name), []
+    model.compile("adam", balancer="upgrad")
+    step = model.train_step
+    model.train_step = lambda data: traces.append(1) or step(data)
+    before = [np.array(variable) for variable in model.trainable_variables]
+    x, y = two_task_data(40)
+    history = model.fit(x, y, batch_size=8, epochs=3, verbose=0).history
+    assert len(traces) == 1
+    assert np.isfinite(history["loss"]).all()
+    for old, variable in zip(before, model.trainable_variables, strict=True):
+        assert np.any(old != np.array(variable)), variable.path

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_mtl as mtl
-from tests.models import frozen_normalization, largest_difference, policies
+from tests.models import frozen_normalization, largest_difference, others_slow, policies
 
 RULES = {
     "independent": lambda: mtl.sharing.Independent(weights="own"),
@@ -50,8 +50,8 @@ def as_array(value):
     return keras.ops.convert_to_numpy(value)
 
 
-@pytest.mark.parametrize("name", RULES)
-class TestEvery:
+@pytest.mark.parametrize("name", others_slow(RULES, by_default=("soft_trace", "nddr")))
+class TestTraining:
     def test_learns(self, name):
         model = build(name)
         x, y = data()
@@ -59,15 +59,6 @@ class TestEvery:
         history = model.fit(x, y, epochs=15, batch_size=16, verbose=0).history
         assert history["a_loss"][-1] < 0.8 * history["a_loss"][0]
         assert history["b_loss"][-1] < 0.8 * history["b_loss"][0]
-
-    def test_config_round_trip(self, name):
-        rule = RULES[name]()
-        again = mtl.sharing.get(keras.saving.serialize_keras_object(rule))
-        assert type(again) is type(rule)
-        assert again.get_config() == rule.get_config()
-        for argument, value in rule.get_config().items():
-            held = getattr(rule, argument)
-            assert (list(held) if isinstance(held, tuple) else held) == value
 
     def test_a_saved_model_goes_on_as_it_would_have(self, name, tmp_path):
         model = build(name)
@@ -82,6 +73,18 @@ class TestEvery:
         for each in (model, again):
             each.fit(x, y, batch_size=16, shuffle=False, verbose=0)
         assert largest_difference(model, again) <= 1e-6
+
+
+@pytest.mark.parametrize("name", RULES)
+class TestEvery:
+    def test_config_round_trip(self, name):
+        rule = RULES[name]()
+        again = mtl.sharing.get(keras.saving.serialize_keras_object(rule))
+        assert type(again) is type(rule)
+        assert again.get_config() == rule.get_config()
+        for argument, value in rule.get_config().items():
+            held = getattr(rule, argument)
+            assert (list(held) if isinstance(held, tuple) else held) == value
 
     @pytest.mark.slow
     def test_is_traced_once(self, name):
@@ -201,7 +204,7 @@ def test_where_nothing_is_shared_a_gradient_balancer_is_refused(name):
         build(name).compile("adam", balancer="pcgrad")
 
 
-@pytest.mark.parametrize("name", ["cross_stitch", "nddr", "learning_to_branch"])
+@pytest.mark.parametrize("name", others_slow(["cross_stitch", "nddr", "learning_to_branch"], by_default=("nddr",)))
 def test_an_architecture_of_keras(name):
     model = mtl.build_model("MobileNetV3Small", found_tasks(), sharing=name, input_shape=(32, 32, 3))
     x = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("float32")

@@ -179,7 +179,7 @@ def test_the_gradient_is_that_of_the_labels_alone():
         np.testing.assert_allclose(variable, value, rtol=1e-5, atol=1e-6, err_msg=variable.path)
 
 
-@pytest.mark.parametrize("balancer", ["upgrad", "uncertainty"])
+@pytest.mark.parametrize("balancer", ["upgrad", pytest.param("uncertainty", marks=pytest.mark.slow)])
 def test_a_batch_without_any_label_leaves_the_heads_alone(balancer):
     model = make(keras.optimizers.Adam(0.1), balancer)
     x, y, _ = data()

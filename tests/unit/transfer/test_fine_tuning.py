@@ -82,7 +82,7 @@ def fit(model, stages=STAGES, epochs=5, callbacks=(), **kwargs):
     return model.fit(data, epochs=epochs, callbacks=given, verbose=0, **kwargs), watch
 
 
-@pytest.mark.parametrize("balancer", ["equal", "upgrad", PAIR], ids=str)
+@pytest.mark.parametrize("balancer", [pytest.param("equal", marks=pytest.mark.slow), "upgrad", PAIR], ids=str)
 def test_each_stage_trains_what_it_says_from_its_first_step_on(balancer):
     Counting.traces = 0
     history, watch = fit(compiled(balancer, cls=Counting))

@@ -7,7 +7,7 @@ import pytest
 from keras_mtl import MultiTaskModel, tasks, transfer
 from keras_mtl._layers import inner_layers
 from keras_mtl.transfer import FineTuning, Stage
-from tests.models import two_task_data
+from tests.models import others_slow, two_task_data
 
 X, Y = two_task_data(20)
 LABELS = {"a": Y["b"], "b": Y["b"]}
@@ -106,7 +106,7 @@ def test_the_layers_within_a_layer():
     assert found == {"Dense", "Sequential", "InputLayer", "BatchNormalization"}
 
 
-@pytest.mark.parametrize("rule", ["follow", "adapt"])
+@pytest.mark.parametrize("rule", others_slow(["follow", "adapt"], by_default=("adapt",)))
 def test_a_saved_model_has_the_same_frozen(rule, tmp_path):
     model = build()
     transfer.freeze(model, batch_normalization=rule)
