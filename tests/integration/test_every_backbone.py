@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_mtl import backbones, build_model, data, export, tasks
-from tests.models import largest_difference
+from tests.models import largest_difference, others_slow
 
 TEXTS = ["so good", "not so good at all", "bad", "", "very bad, really bad", "good"] * 2
 TABLE = {
@@ -64,7 +64,9 @@ def served(signature, inputs):
 
 
 @pytest.mark.parametrize("architecture", ["hard", pytest.param("cross_stitch", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", [*sorted(TEXT), "tabular", "audio", "fusion"])
+@pytest.mark.parametrize(
+    "name", others_slow([*sorted(TEXT), "tabular", "audio", "fusion"], by_default=("convolutional", "tabular", "audio"))
+)
 def test_trains_saves_and_exports(name, architecture, tmp_path):
     backbone, inputs = case(name)
     kinds = [tasks.BinaryClassification("a"), tasks.Classification("b", 3)]

@@ -65,11 +65,14 @@ def test_missing_labels_spread_unevenly(balancer, two_replicas):
 
 @pytest.mark.parametrize(
     "balancer",
-    [
-        *FAMILIES,
-        pytest.param(balancers.UPGrad(update_every=3), marks=pytest.mark.slow),
-        pytest.param(balancers.UPGrad(gradients="features", update_every=3), marks=pytest.mark.slow),
-    ],
+    others_slow(
+        [
+            *ONE_OF_EACH,
+            balancers.UPGrad(update_every=3),
+            balancers.UPGrad(gradients="features", update_every=3),
+        ],
+        by_default=("upgrad",),
+    ),
     ids=str,
 )
 @pytest.mark.parametrize("steps_per_execution", [1, pytest.param(4, marks=pytest.mark.slow)])

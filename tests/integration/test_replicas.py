@@ -107,7 +107,7 @@ def four_labels():
     return x, {name: rng.normal(size=400).astype("float32") for name in "abcd"}
 
 
-@pytest.mark.parametrize("balancer", ["equal", "uncertainty", "pcgrad"])
+@pytest.mark.parametrize("balancer", others_slow(["equal", "uncertainty", "pcgrad"], by_default=("pcgrad",)))
 def test_compiling_outside_the_scope(balancer, two_replicas):
     """State is made where the model's own was made, and a balancer's random numbers are the same on each replica."""
     x, y = four_labels()
