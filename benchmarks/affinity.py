@@ -12,12 +12,14 @@ gain of a pair is the relative change of the accuracy on the drawings of people 
 people of an alphabet are for training, eight for this. Nothing is selected by these figures.
 
 With `--halved 5`, five alphabets are ten tasks: each is two, of the same characters as different people drew them. That
-these two help each other more than others do is to be expected, so that there should be an order to be found.
+these two help each other more than others do is to be expected, so that there should be an order to be found. With
+`--num-tasks 10`, the alphabets with the most characters are two tasks each, of the first and of the last of these.
 
-What is reported is Spearman's rank correlation of affinities and gains: over the 28 pairs, both directions averaged,
-over the ordered pairs, and over the sources of a target, the mean over the targets, which asks only who helps
-whom most. The means over the seeds are correlated. A pair that is trained once has a gain of
-chance: how well the gains of one seed are ordered by those of another says how much of an order there is to be found.
+What is reported is Spearman's rank correlation of affinities and gains: over the pairs, both directions averaged, over
+the ordered pairs, and over the sources of a target, the mean over the targets, which asks only who helps whom most; how
+probable as much is by chance is told for that one by 999 other assignments of the tasks' names. The means over the
+seeds are correlated. A pair that is trained once has a gain of chance: how well the gains of one seed are ordered by
+those of another says how much of an order there is to be found.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ import omniglot
 import step_cost
 import tensorflow as tf
 from _judgement import write_json
+from _omniglot_tasks import halves, parts
+from _rank_correlation import correlation
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -107,6 +111,8 @@ def affinities(
     rows = omniglot.split(alphabets, seed)
     if settings.halved:
         alphabets, rows = halves(alphabets, rows)
+    if settings.num_tasks:
+        alphabets, rows = parts(alphabets, rows, settings.num_tasks)
     tasks = [mtl.tasks.Classification(name, alphabet.num_classes) for name, alphabet in alphabets.items()]
     held_out = {name: np.concatenate([rows[part][name] for part in ("validation", "test")]) for name in alphabets}
 
@@ -157,20 +163,6 @@ def affinities(
     }
 
 
-def halves(
-    alphabets: Mapping[str, omniglot.Alphabet], rows: Mapping[str, Mapping[str, np.ndarray]]
-) -> tuple[dict[str, omniglot.Alphabet], dict[str, dict[str, np.ndarray]]]:
-    """Each alphabet as two tasks, and by part the rows of each: those of every other person."""
-    twice = {f"{name}_{half}": alphabet for name, alphabet in alphabets.items() for half in (1, 2)}
-    found: dict[str, dict[str, np.ndarray]] = {part: {} for part in rows}
-    for part, of_part in rows.items():
-        for name, chosen in of_part.items():
-            drawers = alphabets[name].drawers[chosen]
-            first = np.isin(drawers, np.unique(drawers)[::2])
-            found[part].update({f"{name}_1": chosen[first], f"{name}_2": chosen[~first]})
-    return twice, found
-
-
 def twins_ahead(matrix: Any) -> float:
     """How probable it is that the two halves of an alphabet have a higher value than two tasks of different ones.
 
@@ -182,28 +174,6 @@ def twins_ahead(matrix: Any) -> float:
     are_twins = above[0] // 2 == above[1] // 2
     twins, others = values[above][are_twins], values[above][~are_twins]
     return float(stats.mannwhitneyu(twins, others).statistic / (len(twins) * len(others)))
-
-
-def correlation(first: Any, second: Any) -> dict[str, float]:
-    """Spearman's rank correlation of two matrices: of ordered pairs, of pairs, and of the sources of a target."""
-    first, second = np.asarray(first), np.asarray(second)
-    apart, above = ~np.eye(len(first), dtype=bool), np.triu_indices(len(first), 1)
-    pairs = {"ordered": (first[apart], second[apart]), "pairs": ((first + first.T)[above], (second + second.T)[above])}
-    found = {kind: spearman(*values) for kind, values in pairs.items()}
-    columns = [(first[apart[:, target], target], second[apart[:, target], target]) for target in range(len(first))]
-    return {
-        **{kind: value for kind, (value, _) in found.items()},
-        **{f"{kind}_p": chance for kind, (_, chance) in found.items()},
-        "by_target": float(np.mean([spearman(*each)[0] for each in columns])),
-    }
-
-
-def spearman(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """The correlation of ranks, and the probability of as large a one by chance: 0 and 1 if one has no order at all."""
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return 0.0, 1.0
-    found = stats.spearmanr(first, second)
-    return float(found.statistic), float(found.pvalue)
 
 
 def order(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -222,7 +192,8 @@ def said(found: Mapping[str, Any]) -> str:
     mean = found["of the means"]
     lines = [
         f"Spearman, affinity and gain, means over seeds: {mean['pairs']:+.2f} (p = {mean['pairs_p']:.2g}) over pairs, "
-        f"{mean['ordered']:+.2f} (p = {mean['ordered_p']:.2g}) over ordered pairs, {mean['by_target']:+.2f} by target."
+        f"{mean['ordered']:+.2f} (p = {mean['ordered_p']:.2g}) over ordered pairs, {mean['by_target']:+.2f} "
+        f"(p = {mean['by_target_p']:.2g}) by target."
     ]
     for key in ("of a seed", "gains of two seeds", "affinities of two seeds"):
         if found[key]:
@@ -239,21 +210,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tasks", nargs="+", type=int, default=[2, 8])
     parser.add_argument("--turns", type=int, default=5, help="of the cost")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--first-seed", type=int, default=0, help="where settings were chosen by others")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--filters", nargs="+", type=int, default=[16, 32, 64], help="of each convolution")
     parser.add_argument("--units", type=int, default=128, help="of the shared dense layer")
     parser.add_argument("--every", type=int, help="of the callback, by default its own")
     parser.add_argument("--learning-rate", type=float, help="of the callback, by default its own")
-    parser.add_argument("--halved", type=int, help="the first so many alphabets, each as two tasks, in place of all")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--halved", type=int, help="the first so many alphabets, each as two tasks, in place of all")
+    kind.add_argument("--num-tasks", type=int, help="more than the alphabets: the largest are two each, by character")
     parser.add_argument("--folder", type=Path, help="where trained pairs are kept, to go on from")
     parser.add_argument("--json", type=Path, help="the file to write")
     settings = parser.parse_args(arguments)
     for name in ("turns", "seeds", "epochs", "batch_size"):
         if getattr(settings, name) < 1:
             parser.error(f"--{name.replace('_', '-')} should be at least 1. Received: {getattr(settings, name)}")
-    if settings.halved is not None and not 2 <= settings.halved <= NUM_ALPHABETS:
-        parser.error(f"--halved should be from 2 to {NUM_ALPHABETS}. Received: {settings.halved}")
+    ranges = {"first_seed": (0, 10**6), "halved": (2, NUM_ALPHABETS), "num_tasks": (NUM_ALPHABETS + 1, 64)}
+    for name, (least, most) in ranges.items():
+        value = getattr(settings, name)
+        if value is not None and not least <= value <= most:
+            parser.error(f"--{name.replace('_', '-')} should be from {least} to {most}. Received: {value}")
     for name in omniglot.FILES if settings.data else ():
         if not (settings.data / name).is_file():
             parser.error(f"there is no {name} in {settings.data}")
@@ -274,7 +251,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if settings.data:
         alphabets = dict(list(omniglot.read(settings.data).items())[: settings.halved])
         result["alphabets"] = list(alphabets)
-        result["runs"] = [affinities(alphabets, settings, seed) for seed in track(range(settings.seeds), "training")]
+        seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
+        result["runs"] = [affinities(alphabets, settings, seed) for seed in track(seeds, "training")]
         result["order"] = order(result["runs"])
         seconds = {kind: sum(run[kind]["seconds"] for run in result["runs"]) for kind in ("joint", "pairs")}
         console.print(said(result["order"]))

@@ -34,11 +34,26 @@ def test_correlations_leave_out_the_diagonal(benchmark):
     other_levels = first + 100 * rng.normal(size=5)  # of the targets, which are columns
     assert benchmark.correlation(first, other_levels)["by_target"] == pytest.approx(1)
     assert benchmark.correlation(first, other_levels)["ordered"] < 0.9
-    assert benchmark.spearman(np.zeros(5), first[0]) == (0.0, 1.0)
     runs = [{"joint": {"affinity": first + step}, "pairs": {"gains": second * (1 + step)}} for step in range(3)]
     found = benchmark.order(runs)
     assert [len(found[key]) for key in ("of a seed", "gains of two seeds")] == [3, 3]
     assert benchmark.said(found).count("\n") == 3
+
+
+def test_by_target_it_is_the_mean_of_spearmans_with_its_chance(benchmark):
+    correlations = importlib.import_module("_rank_correlation")
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 6, 6))
+    apart = ~np.eye(6, dtype=bool)
+    columns = [(first[apart[:, task], task], second[apart[:, task], task]) for task in range(6)]
+    found = correlations.by_target(first, second)
+    assert found["by_target"] == pytest.approx(np.mean([correlations.spearman(*column)[0] for column in columns]))
+    assert found["by_target_p"] > 0.05
+    assert correlations.by_target(first, second + 9 * first)["by_target_p"] <= 0.01
+    assert correlations.spearman(np.zeros(5), first[0, :5]) == (0.0, 1.0)
+    assert correlations.by_target(np.zeros((6, 6)), first) == {"by_target": 0.0, "by_target_p": 1.0}
+    chances = [correlations.by_target(*rng.normal(size=(2, 6, 6)))["by_target_p"] for _ in range(60)]
+    assert 0.3 < np.mean(chances) < 0.7  # uniform, of matrices that have nothing in common
 
 
 def test_halves_are_of_different_people(benchmark):
@@ -55,6 +70,32 @@ def test_halves_are_of_different_people(benchmark):
         assert len(people[0]) == len(people[1]) == number // 2
         assert not people[0] & people[1]
         assert all(set(characters[chosen]) == {0, 1, 2} for chosen in of_halves)
+
+
+def test_the_largest_alphabets_are_two_tasks(benchmark):
+    def alphabet(size):
+        return benchmark.omniglot.Alphabet(
+            np.zeros((20 * size, 35, 35, 1), "uint8"), np.repeat(np.arange(size), 20), np.tile(np.arange(20), size)
+        )
+
+    alphabets = {"Greek": alphabet(3), "Latin": alphabet(7)}
+    rows = benchmark.omniglot.split(alphabets, 0)
+    more, found = benchmark.parts(alphabets, rows, 4)
+    assert {name: each.num_classes for name, each in more.items()} == {
+        "Greek": 3,
+        "Latin_1": 3,
+        "Latin_2_1": 2,
+        "Latin_2_2": 2,
+    }
+    for part, of_part in found.items():
+        np.testing.assert_array_equal(of_part["Greek"], rows[part]["Greek"])
+        latin = [of_part[name] for name in ("Latin_1", "Latin_2_1", "Latin_2_2")]
+        assert sorted(np.concatenate(latin)) == sorted(rows[part]["Latin"])
+        originals = [alphabets["Latin"].characters[chosen] for chosen in latin]
+        assert [set(characters) for characters in originals] == [{0, 1, 2}, {3, 4}, {5, 6}]
+        for name, chosen, original in zip(("Latin_1", "Latin_2_1", "Latin_2_2"), latin, originals, strict=True):
+            np.testing.assert_array_equal(more[name].characters[chosen], original - original.min())
+    assert set(rows["train"]) == {"Greek", "Latin"}
 
 
 def test_how_often_twins_are_ahead(benchmark):
