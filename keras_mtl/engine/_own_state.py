@@ -127,10 +127,11 @@ class OwnState:
         owned = [(frozenset([task]), variable) for task, own in parts.specific.items() for variable in own]
         owned += zip(parts.tasks, parts.shared, strict=True)
         found: list[tuple[Callable[[], Any], Any]] = []
+        by_tasks = {tasks: self._moves(tasks, active, ()) for tasks in {tasks for tasks, _ in owned}}
         for tasks, variable in owned:
             kept = slots.get(id(variable), ())
             sums = [tf.convert_to_tensor(slot) for name, slot in kept if name == _ACCUMULATOR]
-            moves = self._moves(tasks, active, sums)
+            moves = self._moves(tasks, active, sums) if sums else by_tasks[tasks]
             others: list[Any] = [slot for name, slot in kept if name != _ACCUMULATOR]
             found.extend((moves, each) for each in (variable, *others))
         for variable in self._model.loss_balancer.trainable_variables:
@@ -143,8 +144,13 @@ class OwnState:
         """The rows, and all else that the optimizer moves, none of which may where `stops` is true."""
         listed = {id(variable) for _, variable in rows}
         others = [*self._model.trainable_variables, *self._model.optimizer.variables]
-        found = [(lambda moves=moves: moves() & ~stops, variable) for moves, variable in rows]
-        return found + [(lambda: ~stops, variable) for variable in others if id(variable) not in listed]
+        unless = {id(moves): lambda moves=moves: moves() & ~stops for moves, _ in rows}
+        found = [(unless[id(moves)], variable) for moves, variable in rows]
+
+        def goes_on() -> Any:
+            return ~stops
+
+        return found + [(goes_on, variable) for variable in others if id(variable) not in listed]
 
     def _moving(self, active: Any) -> list[tuple[Callable[[], Any], Any, Any]]:
         """What tells whether a variable may move that the pass forward and the balancers move, it, and its value."""
@@ -163,8 +169,9 @@ class OwnState:
         positions = sorted(self._positions[task] for task in tasks)
 
         def moves() -> Any:
+            is_active = tf.reduce_any(tf.gather(active, positions))
             pending = [tf.reduce_any(tf.not_equal(value, 0)) for value in sums]
-            return tf.reduce_any(tf.stack([*(active[position] for position in positions), *pending]))
+            return tf.reduce_any(tf.stack([is_active, *pending])) if pending else is_active
 
         return moves
 
@@ -184,9 +191,11 @@ def _put_back(rows: Sequence[tuple[Callable[[], Any], Any]], values: Sequence[An
     """Gives variables that may not have moved their values again, in order; `unless` tells that all may have."""
 
     def put_back() -> Any:
+        answers: dict[int, Any] = {}  # one for all variables that move with the same tasks
         for (moves, variable), value in zip(rows, values, strict=True):
+            may = answers[id(moves)] if id(moves) in answers else answers.setdefault(id(moves), moves())
             now = tf.convert_to_tensor(variable)
-            variable.assign(tf.where(moves(), now, tf.reshape(value, variable.shape)))
+            variable.assign(tf.where(may, now, tf.reshape(value, variable.shape)))
         return tf.zeros(())
 
     if unless is None or not rows:

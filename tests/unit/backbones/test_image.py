@@ -203,11 +203,11 @@ def test_nasnet_refused_size_is_not_told_to_vary():
 @pytest.mark.parametrize(
     "architecture, kind",
     [
-        ("MobileNetV2", "name.weights.h5"),
-        ("EfficientNetV2B0", "name.weights.h5"),
         ("VGG16", "name.weights.h5"),
         ("MobileNetV2", "name.keras"),
-        ("EfficientNetV2B0", "name.h5"),
+        pytest.param("MobileNetV2", "name.weights.h5", marks=pytest.mark.slow),
+        pytest.param("EfficientNetV2B0", "name.weights.h5", marks=pytest.mark.slow),
+        pytest.param("EfficientNetV2B0", "name.h5", marks=pytest.mark.slow),
     ],
 )
 def test_weights_file(architecture, kind, tmp_path):

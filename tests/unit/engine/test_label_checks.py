@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_mtl import tasks
-from tests.models import largest_difference, two_task_data, two_task_model
+from tests.models import largest_difference, others_slow, two_task_data, two_task_model
 
 
 def compiled(**arguments):
@@ -85,7 +85,7 @@ VALUES = ("an index out of range", "a negative index", "an infinity")
 
 
 @pytest.mark.parametrize("wrong", list(WRONG))
-@pytest.mark.parametrize("given", [as_arrays, as_dataset, as_py_dataset])
+@pytest.mark.parametrize("given", others_slow([as_arrays, as_dataset, as_py_dataset], by_default=(as_dataset,)))
 def test_fit_and_evaluate_refuse(given, wrong):
     spoil, message = WRONG[wrong]
     x, y = two_task_data(40)
@@ -144,7 +144,9 @@ def test_sample_weights_of_an_unknown_label():
         compiled().fit(data, verbose=0)
 
 
-@pytest.mark.parametrize("given", [as_arrays, as_dataset, as_py_dataset, as_generator])
+@pytest.mark.parametrize(
+    "given", others_slow([as_arrays, as_dataset, as_py_dataset, as_generator], by_default=(as_arrays, as_generator))
+)
 def test_good_labels_pass(given):
     x, y = two_task_data(40)
     for labels in (y, {"a": y["a"][:, None].astype("int64"), "b": y["b"][:, None]}):
@@ -243,7 +245,7 @@ def test_every_batch_of_a_py_dataset_is_checked_under_xla():
     assert len(history["loss"]) == 2
 
 
-@pytest.mark.parametrize("wrong", list(WRONG))
+@pytest.mark.parametrize("wrong", others_slow(WRONG, by_default=("a negative index", "an infinity")))
 def test_single_batches_are_checked(wrong):
     spoil, message = WRONG[wrong]
     x, y = two_task_data(40)
@@ -255,7 +257,7 @@ def test_single_batches_are_checked(wrong):
 
 
 @pytest.mark.parametrize(
-    "how", ["in the step", "eagerly", *(pytest.param(each, marks=pytest.mark.slow) for each in ("XLA", "two replicas"))]
+    "how", others_slow(["in the step", "eagerly", "XLA", "two replicas"], by_default=("in the step",))
 )
 def test_wrong_values_in_a_dataset_are_told_however_it_is_trained(how, two_replicas):
     x, y = two_task_data(40)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import keras_mtl as mtl
 from keras_mtl import MultiTaskModel, sharing, tasks
-from tests.models import largest_difference, policies
+from tests.models import largest_difference, others_slow, policies
 
 
 def three_tasks():
@@ -151,7 +151,10 @@ class TestShared:
 
     @pytest.mark.parametrize(
         "arguments",
-        [{"rounds": 2}, {"rounds": 2, "sees": "features"}, pytest.param({"detach": True}, marks=pytest.mark.slow)],
+        others_slow(
+            [{"rounds": 2}, {"rounds": 2, "sees": "features"}, {"detach": True}],
+            by_default=[{"rounds": 2, "sees": "features"}],
+        ),
     )
     def test_summed_gradients_are_plain_training(self, arguments):
         x, y = data()
@@ -166,7 +169,7 @@ class TestShared:
 
     @pytest.mark.parametrize(
         "balancer",
-        [pytest.param("pcgrad", marks=pytest.mark.slow), "upgrad", mtl.balancers.UPGrad(gradients="features")],
+        others_slow(["pcgrad", "upgrad", mtl.balancers.UPGrad(gradients="features")], by_default=("upgrad",)),
     )
     def test_gradients_are_balanced(self, balancer):
         model, (x, y) = model_of(rounds=2), data()

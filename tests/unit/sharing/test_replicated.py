@@ -50,7 +50,7 @@ def as_array(value):
     return keras.ops.convert_to_numpy(value)
 
 
-@pytest.mark.parametrize("name", others_slow(RULES, by_default=("soft_trace", "nddr")))
+@pytest.mark.parametrize("name", others_slow(RULES, by_default=("nddr",)))
 class TestTraining:
     def test_learns(self, name):
         model = build(name)
