@@ -68,7 +68,8 @@ bench-omniglot: $(VENV)/.installed
 
 # DATA is the folder of bench-omniglot.
 bench-affinity: $(VENV)/.installed
-	$(BIN)/python benchmarks/affinity.py --data $(DATA) --json affinity.json
+	$(BIN)/python benchmarks/affinity.py --data $(DATA) --seeds 6 --epochs 3 --every 1 --learning-rate 0.1 \
+		--json affinity.json
 
 # DATA is a folder with mnist/mnist.npz, cifar10_subset/cifar10_subset.tar.gz, and MR and CR in text/.
 bench-transfer: $(VENV)/.installed

@@ -11,42 +11,37 @@ RENAMED = 999  # how often tasks are given other names, for what chance does
 
 
 def correlation(first: Any, second: Any) -> dict[str, float]:
-    """Spearman's rank correlation of two matrices: of ordered pairs, of pairs, and of the sources of a target."""
-    first, second = np.asarray(first), np.asarray(second)
-    apart, above = ~np.eye(len(first), dtype=bool), np.triu_indices(len(first), 1)
-    pairs = {"ordered": (first[apart], second[apart]), "pairs": ((first + first.T)[above], (second + second.T)[above])}
-    found = {kind: spearman(*values) for kind, values in pairs.items()}
-    return {
-        **{kind: value for kind, (value, _) in found.items()},
-        **{f"{kind}_p": chance for kind, (_, chance) in found.items()},
-        **by_target(first, second),
-    }
+    """The correlation of ordered pairs, of pairs, both directions added, and of the sources of a target, over targets.
 
-
-def by_target(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """The correlation of ranks over the sources of a target, the mean over the targets.
-
-    Its probability by chance is that of as large a one where the tasks of one matrix are given other names at random.
+    With each its probability by chance, `..._p`: of as large a one where the tasks of one matrix have other names at
+    random. The entries of a matrix are not independent of each other, tasks are.
     """
-    apart = ~np.eye(len(first), dtype=bool)
-    ranks = []
-    for matrix in (first, second):
-        found = stats.rankdata(np.where(apart, matrix, np.nan), axis=0, nan_policy="omit")
-        found = np.where(apart, found - len(matrix) / 2, 0.0)  # the mean of the ranks of all but one
-        lengths = np.linalg.norm(found, axis=0)
-        ranks.append(found / np.where(lengths > 0, lengths, 1.0))
+    first, second = np.asarray(first, float), np.asarray(second, float)
+    kinds = {
+        "ordered": (ranks(first), ranks(second)),
+        "pairs": (ranks(first + first.T), ranks(second + second.T)),
+        "by_target": (ranks(first, axis=0), ranks(second, axis=0)),
+    }
+    random, names = np.random.default_rng(0), np.arange(len(first))
+    others = [random.permutation(names) for _ in range(RENAMED)]
+    result = {}
+    for kind, (one, two) in kinds.items():
+        result[kind], *by_chance = (float(np.sum(one[np.ix_(each, each)] * two)) for each in [names, *others])
+        as_large = sum(abs(each) >= abs(result[kind]) - 1e-12 for each in by_chance)
+        result[f"{kind}_p"] = (1 + as_large) / (1 + RENAMED)
+    return result
 
-    def mean(names: np.ndarray) -> float:
-        return float(np.mean(np.sum(ranks[0][np.ix_(names, names)] * ranks[1], axis=0)))
 
-    random, found = np.random.default_rng(0), mean(np.arange(len(first)))
-    by_chance = [mean(random.permutation(len(first))) for _ in range(RENAMED)]
-    return {"by_target": found, "by_target_p": (1 + sum(abs(each) >= abs(found) for each in by_chance)) / (1 + RENAMED)}
+def ranks(matrix: np.ndarray, axis: int | None = None) -> np.ndarray:
+    """Ranks of the entries off the diagonal, less their mean, such that the sum of the products of two is Spearman's.
 
-
-def spearman(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """The correlation of ranks, and the probability of as large a one by chance: 0 and 1 if one has no order at all."""
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return 0.0, 1.0
-    found = stats.spearmanr(first, second)
-    return float(found.statistic), float(found.pvalue)
+    Args:
+        matrix: `[num_tasks, num_tasks]`.
+        axis: 0 for ranks within each column, of which the correlations' mean counts; None for those among all.
+    """
+    apart = ~np.eye(len(matrix), dtype=bool)
+    found = stats.rankdata(np.where(apart, matrix, np.nan), axis=axis, nan_policy="omit").reshape(matrix.shape)
+    found = np.where(apart, found - np.nanmean(found, axis=axis, where=apart), 0.0)
+    lengths = np.sqrt(np.sum(found**2, axis=axis, keepdims=True))
+    num_correlations = 1 if axis is None else len(matrix)
+    return np.divide(found, lengths * num_correlations**0.5, out=np.zeros_like(found), where=lengths > 0)

@@ -17,8 +17,8 @@ these two help each other more than others do is to be expected, so that there s
 
 What is reported is Spearman's rank correlation of affinities and gains: over the pairs, both directions averaged, over
 the ordered pairs, and over the sources of a target, the mean over the targets, which asks only who helps whom most; how
-probable as much is by chance is told for that one by 999 other assignments of the tasks' names. The means over the
-seeds are correlated. A pair that is trained once has a gain of chance: how well the gains of one seed are ordered by
+probable as much is by chance is told by 999 other assignments of the tasks' names. The means over the seeds are
+correlated. A pair that is trained once has a gain of chance: how well the gains of one seed are ordered by
 those of another says how much of an order there is to be found.
 """
 
@@ -150,6 +150,7 @@ def affinities(
     end = time.perf_counter()
     keras.backend.clear_session()
     return {
+        "tasks": list(alphabets),
         "joint": {
             "affinity": callback.affinity.tolist(),
             "counts": callback.counts.tolist(),
@@ -210,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tasks", nargs="+", type=int, default=[2, 8])
     parser.add_argument("--turns", type=int, default=5, help="of the cost")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--first-seed", type=int, default=0, help="where settings were chosen by others")
+    parser.add_argument("--first-seed", type=int, default=0, help="where earlier seeds chose the settings")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--filters", nargs="+", type=int, default=[16, 32, 64], help="of each convolution")
@@ -231,6 +232,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         value = getattr(settings, name)
         if value is not None and not least <= value <= most:
             parser.error(f"--{name.replace('_', '-')} should be from {least} to {most}. Received: {value}")
+    unread = [name for name in (*ranges, "folder") if getattr(settings, name) != parser.get_default(name)]
+    if unread and not settings.data:
+        parser.error(f"--{unread[0].replace('_', '-')} is of the order of the pairs, which takes --data.")
     for name in omniglot.FILES if settings.data else ():
         if not (settings.data / name).is_file():
             parser.error(f"there is no {name} in {settings.data}")

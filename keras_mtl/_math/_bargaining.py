@@ -18,8 +18,8 @@ _ROUNDING = 2.0**-50
 # Random gradients, with and without much in common, 1 or 1e6 apart in length, take 3 to 16 steps for any alpha up to
 # 30. More are taken where gradients cancel but for rounding.
 _MAX_STEPS = 60
-# The range of the weights, and of the logarithms of what a step multiplies them by, within which no number overflows.
-_LEAST_WEIGHT, _LARGEST_WEIGHT, _LARGEST_GROWTH = 1e-200, 1e100, 460.0
+# The range of the logarithms of the weights.
+_LEAST, _LARGEST = -460.0, 230.0
 # A logarithm of which the exponential is 0, whatever is taken from it.
 _NOTHING = -1e9
 
@@ -74,12 +74,14 @@ def bargain(gramian: Any, shares: Any, alpha: float) -> Any:
     log_shares = ops.where(present, log_shares, _NOTHING)
     steps = ops.reshape(ops.convert_to_tensor(_STEPS, dtype="float64"), (-1, 1))
 
-    def growths(changes: Any, slopes: Any, is_flat: Any) -> Any:
+    def growths(changes: Any, slopes: Any, is_flat: Any, log_weights: Any) -> Any:
         """By how much the logarithms of the weights grow with Newton's steps, `[num_steps, num_tasks]`.
 
         Args:
             changes: the full step, relative to the weights, `[1, num_tasks]`.
             slopes: what a task is to gain, relative to its weight, `[1, num_tasks]`.
+            is_flat: whether the weight of a task changes by more than its gain does, booleans `[1, num_tasks]`.
+            log_weights: the logarithms of the weights, which stay within their range, `[1, num_tasks]`.
         """
         by_weight = steps * changes
         by_gain = -power * by_weight
@@ -88,14 +90,16 @@ def bargain(gramian: Any, shares: Any, alpha: float) -> Any:
         fallen = by_gain + ops.where(is_flat, ops.divide_no_nan(1.0, slopes), 0.0) * ops.maximum(-1.0 - by_weight, 0.0)
         moves_weight = ops.where(is_flat, by_weight > -0.9, by_gain <= -0.9)
         logarithms = ops.log1p(ops.where(moves_weight, risen, fallen))
-        return ops.clip(ops.where(moves_weight, logarithms, -alpha * logarithms), -_LARGEST_GROWTH, _LARGEST_GROWTH)
+        logarithms = ops.where(moves_weight, logarithms, -alpha * logarithms)
+        return ops.minimum(ops.maximum(logarithms, _LEAST - log_weights), _LARGEST - log_weights)
 
-    def gains(weights: Any) -> Any:
+    def gains(log_weights: Any) -> Any:
         """What each task is to gain, for its weight."""
-        return ops.exp(log_shares - power * ops.log(weights))
+        return ops.exp(log_shares - power * log_weights)
 
     def iterate(weights: Any, _: Any) -> tuple[Any, Any]:
-        wanted, received = gains(weights), ops.matmul(weights, angles)
+        log_weights = ops.log(weights)
+        wanted, received = gains(log_weights), ops.matmul(weights, angles)
         # The best common factor comes in closed form.
         square = ops.sum(weights * received)
         ratio = ops.where(square > 0, ops.sum(weights * wanted) / square, 1.0)
@@ -103,11 +107,15 @@ def bargain(gramian: Any, shares: Any, alpha: float) -> Any:
         weights, wanted, received = factor * weights, wanted * factor**-power, factor * received
         slopes = wanted / weights
         is_flat = power * slopes <= 1.0
-        changes = ops.solve(solvable + identity * (power * slopes), ops.reshape(wanted - received, (num_tasks, 1)))
-        changes = ops.reshape(changes, (1, num_tasks)) / weights
-        logarithms = growths(changes, slopes, is_flat)
+        # On both sides by the root of the diagonal, which may be 1e200: XLA's solver squares what it is given.
+        scale = ops.rsqrt(1.0 + power * slopes)
+        matrix = solvable * scale * ops.transpose(scale) + identity * (power * slopes * scale * scale)
+        changes = ops.solve(matrix, ops.reshape(scale * (wanted - received), (num_tasks, 1)))
+        changes = scale * ops.reshape(changes, (1, num_tasks)) / weights
+        logarithms = growths(changes, slopes, is_flat, log_weights + ops.log(factor))
         # How the function to be minimised changes.
-        differences = weights * ops.expm1(logarithms)
+        relative = ops.expm1(logarithms)
+        differences = weights * relative
         growth = ops.matmul(differences, angles)
         rise = ops.expm1(remainder * logarithms) / remainder if remainder else logarithms
         cost, gain = differences * (received + 0.5 * growth), weights * wanted * rise
@@ -117,12 +125,11 @@ def bargain(gramian: Any, shares: Any, alpha: float) -> Any:
         left = ops.sum(ops.square(received + growth - wanted * ops.exp(-power * logarithms)), axis=1)
         values = ops.where(ops.any(values < -rounding), values, left)
         best = ops.top_k(ops.where(ops.isfinite(values), -values, -np.inf), 1)[1]
-        moved = weights * ops.exp(ops.take(logarithms, best, axis=0))
         # What a full step changes, by the weight or by the gain. No gain is known better than its terms, which may
         # cancel.
-        full = ops.abs(ops.where(is_flat, changes, power * changes))
+        full = ops.abs(ops.where(is_flat, relative[:1], power * relative[:1]))
         least = ops.clip(ops.divide_no_nan(ops.matmul(weights, noise), wanted), _LAST_STEP, 0.1)
-        return ops.clip(moved, _LEAST_WEIGHT, _LARGEST_WEIGHT), ops.any(full > least)
+        return weights * ops.exp(ops.take(logarithms, best, axis=0)), ops.any(full > least)
 
     # From where no gradients have anything in common, the solution.
     weights, _ = ops.while_loop(
@@ -135,8 +142,8 @@ def bargain(gramian: Any, shares: Any, alpha: float) -> Any:
     # Where the shift pays for more than half of a task's gain, there would be next to none without it. And whatever
     # came of the steps, no task is to lose.
     scaled = angles * weights * ops.expand_dims(weights, 1)
-    shifted = shift * weights > 0.5 * gains(weights)
-    loses = ops.sum(scaled, axis=1) < -4 * _ROUNDING * ops.sum(ops.abs(scaled), axis=1)
-    solved = ops.logical_not(ops.any(ops.logical_and(present, ops.logical_or(shifted, loses))))
+    own = shift * weights <= 0.5 * gains(ops.log(weights))
+    keeps = ops.sum(scaled, axis=1) >= -4 * _ROUNDING * ops.sum(ops.abs(scaled), axis=1)
+    solved = ops.all(ops.logical_or(ops.logical_and(own, keeps), ops.logical_not(present)))
     weights = weights / relative_lengths * longest ** (-2.0 / (1.0 + power))
     return ops.where(ops.logical_and(present, solved), weights, 0.0)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -40,20 +41,24 @@ def test_correlations_leave_out_the_diagonal(benchmark):
     assert benchmark.said(found).count("\n") == 3
 
 
-def test_by_target_it_is_the_mean_of_spearmans_with_its_chance(benchmark):
-    correlations = importlib.import_module("_rank_correlation")
+def test_they_are_spearmans_with_their_chance(benchmark):
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 6, 6))
-    apart = ~np.eye(6, dtype=bool)
+    apart, above = ~np.eye(6, dtype=bool), np.triu_indices(6, 1)
+    found = benchmark.correlation(first, second)
+    assert found["ordered"] == pytest.approx(stats.spearmanr(first[apart], second[apart])[0])
+    both = (first + first.T)[above], (second + second.T)[above]
+    assert found["pairs"] == pytest.approx(stats.spearmanr(*both)[0])
     columns = [(first[apart[:, task], task], second[apart[:, task], task]) for task in range(6)]
-    found = correlations.by_target(first, second)
-    assert found["by_target"] == pytest.approx(np.mean([correlations.spearman(*column)[0] for column in columns]))
-    assert found["by_target_p"] > 0.05
-    assert correlations.by_target(first, second + 9 * first)["by_target_p"] <= 0.01
-    assert correlations.spearman(np.zeros(5), first[0, :5]) == (0.0, 1.0)
-    assert correlations.by_target(np.zeros((6, 6)), first) == {"by_target": 0.0, "by_target_p": 1.0}
-    chances = [correlations.by_target(*rng.normal(size=(2, 6, 6)))["by_target_p"] for _ in range(60)]
-    assert 0.3 < np.mean(chances) < 0.7  # uniform, of matrices that have nothing in common
+    assert found["by_target"] == pytest.approx(np.mean([stats.spearmanr(*column)[0] for column in columns]))
+    alike, nothing = benchmark.correlation(first, second + 9 * first), benchmark.correlation(np.zeros((6, 6)), first)
+    levels = [rng.normal(size=(2, 6, 6)) + 5 * rng.normal(size=(2, 1, 6)) for _ in range(60)]  # of the targets
+    for kind in ("ordered", "pairs", "by_target"):
+        assert found[f"{kind}_p"] > 0.05
+        assert alike[f"{kind}_p"] <= 0.01
+        assert (nothing[kind], nothing[f"{kind}_p"]) == (0, 1)
+        chances = [benchmark.correlation(*pair)[f"{kind}_p"] for pair in levels]
+        assert 0.35 < np.mean(chances) < 0.65  # uniform, of matrices that have nothing in common
 
 
 def test_halves_are_of_different_people(benchmark):

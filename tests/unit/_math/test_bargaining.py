@@ -200,6 +200,26 @@ def test_compiled_by_xla():
         np.testing.assert_allclose(received, solve(gramian, None, 2.0), rtol=1e-9)
 
 
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_large_alpha_by_xla(size):
+    """Weights of 1e-200, and slopes of 1e200: the same as in a graph, and found as soon."""
+    find, by_xla = (
+        tf.function(functools.partial(bargain, alpha=1000.0), jit_compile=compiled) for compiled in (False, True)
+    )
+    from keras_mtl._math import _bargaining
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_bargaining, "_MAX_STEPS", 20)
+        within_20 = tf.function(functools.partial(bargain, alpha=1000.0))
+        for seed in range(20):
+            jacobian = random_jacobian(seed, 4, size, 0.5)
+            gramian, shares = tf.constant(jacobian @ jacobian.T), tf.ones(4, "float64")
+            expected = find(gramian, shares).numpy()
+            scale = np.linalg.norm(expected @ jacobian)
+            for found in (by_xla(gramian, shares), within_20(gramian, shares)):
+                assert np.linalg.norm((found.numpy() - expected) @ jacobian) <= 1e-6 * scale
+
+
 def test_converges_in_few_steps():
     """On random gradients the solution is there after 6 steps: a cap of 6 changes nothing."""
     from keras_mtl._math import _bargaining

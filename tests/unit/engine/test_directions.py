@@ -165,8 +165,8 @@ STATES = {
 
 @pytest.mark.parametrize("name", others_slow(STATES, by_default=("moco", "gradnorm")))
 def test_a_step_that_overflows_in_float16_is_left_out_and_spoils_no_state(name):
-    balancer = STATES[name]
     """A loss scale of 2 ** 40 is too large; the optimizer halves it until the gradients are finite."""
+    balancer = STATES[name]
     with policies("mixed_float16"):
         optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01), initial_scale=2.0**40)
         model = make(balancer(), optimizer=optimizer)
