@@ -199,7 +199,9 @@ def said(found: Mapping[str, Any]) -> str:
     for key in ("of a seed", "gains of two seeds", "affinities of two seeds"):
         if found[key]:
             values = ", ".join(f"{each['pairs']:+.2f} and {each['by_target']:+.2f}" for each in found[key])
-            lines.append(f"The same {key}, over pairs and by target: {values}.")
+            means = [statistics.mean(each[kind] for each in found[key]) for kind in ("pairs", "by_target")]
+            mean = f"{means[0]:+.2f} and {means[1]:+.2f}"
+            lines.append(f"The same {key}, over pairs and by target: {values}. On average {mean}.")
     return "\n".join(lines)
 
 

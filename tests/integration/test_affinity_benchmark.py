@@ -39,6 +39,10 @@ def test_correlations_leave_out_the_diagonal(benchmark):
     found = benchmark.order(runs)
     assert [len(found[key]) for key in ("of a seed", "gains of two seeds")] == [3, 3]
     assert benchmark.said(found).count("\n") == 3
+    assert (
+        "gains of two seeds, over pairs and by target: +1.00 and +1.00, +1.00 and +1.00, +1.00 and +1.00. On average +1"
+        in (benchmark.said(found))
+    )
 
 
 def test_they_are_spearmans_with_their_chance(benchmark):
