@@ -49,6 +49,13 @@ def inner_layers(layer: Any) -> list[keras.layers.Layer]:
     return sorted(found, key=lambda each: -len(each._flatten_layers(include_self=False, recursive=True)))
 
 
+def vocabularies(model: keras.Model) -> list[tuple[str, list[Any]]]:
+    """The vocabulary of each layer of a model that looks up words or numbers in one, with the layer's name."""
+    return [
+        (layer.name, list(layer.get_vocabulary())) for layer in inner_layers(model) if hasattr(layer, "get_vocabulary")
+    ]
+
+
 def matches(pattern: str, path: str) -> bool:
     """Whether a pattern of `fnmatch` means a path: one name in it, or, with a `/`, names that follow each other."""
     names = path.split("/")

@@ -3,6 +3,7 @@
 from keras_mtl.engine._affinity import LookAhead, check_look_ahead
 from keras_mtl.engine._agreement import check_agreement
 from keras_mtl.engine._batch import checks_in_step
+from keras_mtl.engine._creation import with_creations
 from keras_mtl.engine._data import complete_weights, with_class_weights, with_second_stream
 from keras_mtl.engine._functions import is_distributed, make_test_function, make_train_function, needs_own_functions
 from keras_mtl.engine._label_checks import as_value_error, checked
@@ -67,5 +68,6 @@ __all__ = [
     "train_step",
     "wait_for_all",
     "with_class_weights",
+    "with_creations",
     "with_second_stream",
 ]

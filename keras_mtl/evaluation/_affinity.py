@@ -51,7 +51,7 @@ def affinity(
         validation: the same, for the metrics that are compared. What is reported at the end should be measured on
             others.
         epochs: passes over the training data for each model.
-        balancer: of the pairs: a name, an instance or a list. Defaults to `"equal"`.
+        balancer: of the pairs: a name, an instance or a list, of balancers for two tasks. Defaults to `"equal"`.
         optimizer: a name, config or instance, copied for each model. Defaults to `"adam"`.
         seed: of Python, NumPy and TensorFlow, before each model is built and trained. Defaults to 0.
         folder: where each result is kept, as JSON, as soon as it is there. Another call with the same folder does what
@@ -68,8 +68,10 @@ def affinity(
         A `GainMatrix`, of row i onto column j: the gain of j by being trained together with i.
 
     Raises:
-        ValueError: before any training: if an argument is out of range, the folder has results of other settings, or a
-            function cannot be sent to another process.
+        ValueError: before any training: if an argument is out of range, the balancer cannot balance two tasks, a data
+            set lacks the labels of a task, the folder has results of other settings, a function cannot be sent to
+            another process, or `build` returns no `MultiTaskModel` of the tasks that it is given, or one that trains
+            weights which were there before.
 
     Example:
 

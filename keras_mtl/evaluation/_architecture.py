@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_mtl._layers import vocabularies
 from keras_mtl.model import MultiTaskModel
 
 # What may differ between models of one architecture: how they were trained, and what they are called.
@@ -25,6 +26,12 @@ def check_architecture(first: MultiTaskModel, other: MultiTaskModel) -> None:
     shapes = [[(tuple(weight.shape), weight.dtype) for weight in graph.weights] for graph in graphs]
     wholes = [_text(_normal(config, {})) for config in configs]
     if wholes[0] == wholes[1] and shapes[0] == shapes[1]:
+        for (name, words), (_, other_words) in zip(*map(vocabularies, (first, other)), strict=True):
+            if words != other_words:
+                raise ValueError(
+                    "The members should have the same vocabularies, or their weights are of other words. Received: "
+                    f"layers {name!r} of {first.name!r} and {other.name!r} that were adapted to other data."
+                )
         return
     names = [[layer["name"] for layer in config["layers"]] for config in configs]
     different = [pair for pair in zip(*layers, *names, strict=False) if pair[0] != pair[1]]

@@ -144,7 +144,13 @@ def _loaded(member: Any, index: int) -> Any:
             f"Parameter `models[{index}]` should be a `.keras` file of a model or a `.weights.h5` file. "
             f"Received: {member!r}"
         )
-    return keras.saving.load_model(path, compile=False)
+    model = keras.saving.load_model(path, compile=False)
+    if not isinstance(model, MultiTaskModel):
+        raise ValueError(
+            f"Parameter `models[{index}]` should be the file of a `MultiTaskModel`. Received: {member!r}, of a "
+            f"{type(model).__name__}"
+        )
+    return model
 
 
 def _variables(model: MultiTaskModel) -> list[keras.Variable]:

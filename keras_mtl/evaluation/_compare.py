@@ -10,6 +10,7 @@ import keras
 
 from keras_mtl._checks import check_integer
 from keras_mtl.balancers import Balancer, Fixed, get_pair
+from keras_mtl.evaluation._new_model import new_model
 from keras_mtl.evaluation._report import SINGLE_TASK, Report, Result
 from keras_mtl.model import MultiTaskModel
 from keras_mtl.tasks import Task, get_all
@@ -52,7 +53,8 @@ def compare(
         A `Report`.
 
     Raises:
-        ValueError: if a balancer or task is unknown, before any training.
+        ValueError: before any training, if a balancer or task is unknown, or `build` returns no `MultiTaskModel` of the
+            tasks, or one that trains weights which were there before.
 
     Example:
 
@@ -76,8 +78,7 @@ def compare(
     optimizer_config = keras.optimizers.serialize(keras.optimizers.get(optimizer))
 
     def train_one(name: str, subset: Sequence[Task], balancer: Any) -> Result:
-        keras.utils.set_random_seed(seed)
-        model = build(subset)
+        model = new_model(build, subset, seed)
         num_parameters = model.count_params()
         model.compile(keras.optimizers.deserialize(optimizer_config), balancer=_copy(balancer))
         data = [only(dataset, subset, found) for dataset in (train, validation, test)]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_mtl._checks import check_number, check_one_of, check_same_names
 from keras_mtl._registry import serializable
@@ -38,7 +39,8 @@ class Ensemble(MultiTaskModel):
     Args:
         models: the members: at least one `MultiTaskModel`, all of the same inputs and tasks.
         method: `"mean"`, `"weighted"` or `"vote"`. Defaults to `"mean"`.
-        weights: with `"weighted"`, a number of at least 0 for each member, not all 0, or a dict of such lists by task.
+        weights: with `"weighted"`, a list or array of a number of at least 0 for each member, not all 0, or a dict of
+            such by task.
             They are divided by their sum.
         name: the name of the model.
 
@@ -124,7 +126,7 @@ def _shares(tasks: Sequence[Task], number: int, method: str, weights: Any) -> di
         given = dict.fromkeys(names, weights)
     found = {}
     for name in names:
-        values = given[name]
+        values = given[name].tolist() if isinstance(given[name], np.ndarray) else given[name]
         if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != number:
             raise ValueError(
                 f"With method='weighted', parameter `weights` should be a list of {number} numbers, one for each "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from typing import Any
 
 import keras
 
+from keras_mtl import engine
 from keras_mtl._checks import check_integer
-from keras_mtl.balancers import Balancer, Fixed, get_pair
+from keras_mtl.balancers import Balancer, BilevelBalancer, Fixed, get_pair
 from keras_mtl.evaluation._compare import only
+from keras_mtl.evaluation._new_model import new_model
 from keras_mtl.model import MultiTaskModel
 from keras_mtl.tasks import Task, get_all
 
@@ -52,8 +55,7 @@ class Plan:
 
     def build_for(self, tasks: Sequence[Task]) -> MultiTaskModel:
         """A new model, from the seed."""
-        keras.utils.set_random_seed(self.seed)
-        return self.build(tasks)
+        return new_model(self.build, tasks, self.seed)
 
     def train_and_judge(self, model: MultiTaskModel) -> Found:
         """Trains a model with a new optimizer, and judges it."""
@@ -76,18 +78,31 @@ class Plan:
         found = {
             "kind": kind,
             "build": _name_of(self.build),
-            "tasks": self.tasks,
+            "tasks": [_with_name(task) for task in self.tasks],
             "data": {name: _description(source) for name, source in sources.items()},
-            **{key: getattr(self, key) for key in ("epochs", "optimizer", "balancer", "seed", "policy")},
+            "balancer": _without_names(self.balancer),
+            **{key: getattr(self, key) for key in ("epochs", "optimizer", "seed", "policy")},
         }
         return json.loads(json.dumps(found, default=str))
 
 
 def _without_names(config: Any) -> Any:
-    """An optimizer's config without the names that Keras counts up, by which it would be another one each time."""
+    """A config without the names that Keras counts up, by which it would be another one each time."""
+    if isinstance(config, (list, tuple)):
+        return [_without_names(each) for each in config]
     if not isinstance(config, dict):
         return config
-    return {key: _without_names(value) for key, value in config.items() if key != "name" or "class_name" in config}
+    is_config = isinstance(config.get("config"), dict) and "class_name" in config
+    found = {key: _without_names(value) for key, value in config.items()}
+    if is_config:
+        found["config"] = {key: value for key, value in found["config"].items() if key != "name"}
+    return found
+
+
+def _with_name(config: Any) -> Any:
+    """A task's config with its name, and without those of the losses and metrics in it."""
+    found = _without_names(config)
+    return {**found, "config": {"name": config["config"]["name"], **found["config"]}}
 
 
 def make_plan(
@@ -104,8 +119,8 @@ def make_plan(
     """A plan from a user's arguments.
 
     Raises:
-        ValueError: if one is out of range, there are fewer than two tasks, or data are neither a data set nor a
-            function.
+        ValueError: if one is out of range, there are fewer than two tasks, data are neither a data set nor a
+            function, a data set lacks labels of a task, or the balancer cannot balance each pair of tasks.
     """
     found = get_all(tasks)
     if len(found) < 2:
@@ -118,11 +133,11 @@ def make_plan(
                 f"Parameter `{name}` should be a batched `tf.data.Dataset`, or a function that makes one for the tasks "
                 f"that it is given. Received: a {type(source).__name__}"
             )
-    names, weights, losses = ([getattr(task, key) for task in found] for key in ("name", "weight", "loss"))
-    if not isinstance(balancer, Fixed):  # which has weights for all tasks, and is refused by each pair
-        for part in get_pair(_deserialized(_serialized(balancer))):
-            if part is not None:
-                part.bind(names, weights, losses)
+        if not callable(source):
+            for group in (*([task] for task in found), found[:2]):
+                engine.checked(group, only(source, group, found), None, in_pipeline=False)
+    for pair in itertools.combinations(found, 2):
+        _check_balancer(_deserialized(_serialized(balancer)), pair)
     return Plan(
         build=build,
         tasks=[keras.saving.serialize_keras_object(task) for task in found],
@@ -134,6 +149,19 @@ def make_plan(
         seed=check_integer(seed, "seed", minimum=0),
         policy=keras.config.dtype_policy().name,
     )
+
+
+def _check_balancer(balancer: Any, tasks: Sequence[Task]) -> None:
+    """Raises a `ValueError` if a balancer cannot balance tasks as they are trained here."""
+    names, weights, losses = ([getattr(task, key) for task in tasks] for key in ("name", "weight", "loss"))
+    for part in get_pair(balancer):
+        if isinstance(part, BilevelBalancer):
+            raise ValueError(
+                "Parameter `balancer` should need no second stream of data: there is none in trainings of pairs. "
+                f"Received: `{type(part).__name__}`, which is bilevel."
+            )
+        if part is not None:
+            part.bind(names, weights, losses)
 
 
 def check_sendable(plan: Plan) -> None:

@@ -67,8 +67,10 @@ def transfer_matrix(
         A `GainMatrix`, of row i onto column j: the gain of j by being fine-tuned from i.
 
     Raises:
-        ValueError: before any training: if an argument is out of range, the tasks share no weights, the folder has
-            results of other settings, or a function cannot be sent to another process.
+        ValueError: before any training: if an argument is out of range, the tasks share no weights, a data set lacks
+            the labels of a task, the folder has results of other settings, a function cannot be sent to another
+            process, or `build` returns no `MultiTaskModel` of the tasks that it is given, or one that trains weights
+            which were there before.
 
     Example:
 

@@ -11,6 +11,7 @@ from typing import Any
 from keras_mtl import engine
 from keras_mtl._checks import check_integer, check_integers
 from keras_mtl.model import MultiTaskModel
+from keras_mtl.tasks import Task
 from keras_mtl.transfer._copy_weights import copy_weights, correspondence
 
 _logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def alternate(
     target_validation: Any,
     rounds: int = 5,
     epochs: int | Sequence[int] = 1,
-    shared: Sequence[str] | Mapping[str, str] | None = None,
+    shared: str | Sequence[str] | Mapping[str, str] | None = None,
     patience: int = 1,
     verbose: Any = 0,
 ) -> Alternation:
@@ -77,8 +78,8 @@ def alternate(
         target_validation: the same for `target`.
         rounds: the largest number of rounds. Defaults to 5.
         epochs: per turn: a number, or one for the source and one for the target. Defaults to 1.
-        shared: paths of the layers to carry, which both models have, nested models included, or a dict by path in the
-            target of paths in the source. Defaults to all layers of the same path and shapes.
+        shared: a path or paths of the layers to carry, which both models have, nested models included, or a dict by
+            path in the target of paths in the source. Defaults to all layers of the same path and shapes.
         patience: how many rounds without a gain end it. Defaults to 1.
         verbose: as in `fit`. Defaults to 0.
 
@@ -87,7 +88,8 @@ def alternate(
 
     Raises:
         ValueError: before any training, if an argument is out of range, a model is not compiled, the models share no
-            layers, or data do not fit the tasks.
+            layers or one of `shared` in part, a task's primary metric is not among the compiled ones, or data do not
+            fit the tasks.
 
     Example:
 
@@ -147,6 +149,14 @@ def _check_models(source: Any, target: Any) -> None:
                 f"Parameter `{parameter}` should be a `MultiTaskModel` that is compiled. Received: "
                 f"{parameter}={model!r}"
             )
+        missing = {_primary(task) for task in model.tasks} - {
+            f"{task}_{metric.name}" for task, metric, _ in model.task_metrics
+        }
+        if missing:
+            raise ValueError(
+                f"Parameter `{parameter}` should be compiled with the primary metric of each task, by which gains are "
+                f"told. Received: metrics without {sorted(missing)}. Compile without `metrics`, or with these too."
+            )
     if source is target:
         raise ValueError("Parameters `source` and `target` should be two models. Received: the same model twice.")
 
@@ -154,9 +164,15 @@ def _check_models(source: Any, target: Any) -> None:
 def _shared(source: Any, target: Any, shared: Any) -> dict[str, str]:
     """The layers to carry: paths in the source by paths in the target."""
     if shared is None:
-        return correspondence(source, target, "name", strict=False)
-    by = dict(shared) if isinstance(shared, Mapping) else {path: path for path in shared}
-    found = correspondence(source, target, by, strict=False)
+        return correspondence(source, target, "name")[0]
+    paths = [shared] if isinstance(shared, str) else shared
+    by = dict(paths) if isinstance(paths, Mapping) else {path: path for path in paths}
+    found, left = correspondence(source, target, by)
+    if left:
+        raise ValueError(
+            "Parameter `shared` should have layers that are of the same shapes in both models. Received: "
+            f"shared={shared!r}, of which the layers {left} of the target have no such counterpart."
+        )
     if len(set(found.values())) < len(found):
         raise ValueError(
             "Parameter `shared` should lead each layer of the target to another one of the source. Received: "
@@ -182,10 +198,15 @@ def _arguments(model: MultiTaskModel, data: Any, parameter: str) -> dict[str, An
     return found
 
 
+def _primary(task: Task) -> str:
+    """The name of a task's primary metric in the logs."""
+    return f"{task.name}_{task.primary_metric}"
+
+
 def _gained(model: MultiTaskModel, metrics: Sequence[Mapping[str, float]]) -> bool:
     """Whether a primary metric is better in the last round than in all before, of which some may be NaN."""
     for task in model.tasks:
-        *before, last = (found[f"{task.name}_{task.primary_metric}"] for found in metrics)
+        *before, last = (found[_primary(task)] for found in metrics)
         known = [value for value in before if not math.isnan(value)]
         first = not before or (not known and not math.isnan(last))
         if first or (known and (last > max(known) if task.higher_is_better else last < min(known))):

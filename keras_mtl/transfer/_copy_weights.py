@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import h5py
 import keras
 
 from keras_mtl._checks import check_one_of
-from keras_mtl._layers import nearest
+from keras_mtl._layers import inner_layers, layers_by_path, nearest, vocabularies
 from keras_mtl.transfer._copy_report import CopyReport
 from keras_mtl.transfer._selection import check_model
 from keras_mtl.transfer._weights_file import LayerWeights, layers_of, weights_file
@@ -32,7 +33,10 @@ def copy_weights(
     as `ScheduleFreeAdamW` or one with `use_ema=True`, copy first and compile then, or it goes on from the old ones.
 
     The path of a layer leads through the models that contain it: `"encoder/conv_1"` is the layer `conv_1` of the nested
-    model `encoder`.
+    model `encoder`. Of layers of one name within a layer, the second is called as `dense_1` in Keras' files.
+
+    Vocabularies are no weights, and stay those of the target: give both models one vocabulary. Where a source that is a
+    model has another, a warning says so if an embedding was copied; files of weights do not tell.
 
     Args:
         source: a Functional or Sequential model, or the path of a `.keras` or `.weights.h5` file of one. Of a file
@@ -66,12 +70,29 @@ def copy_weights(
     Left in the source: 1 layer (price_logits).
     Left in the target: 2 layers (age_logits, size_logits).
     """
-    return _copy(source, target, by, strict=strict, write=True)[0]
+    report, copied = _copy(source, target, by, strict=strict, write=True)
+    if isinstance(source, keras.Model) and any(_embeds(target, path) for path in copied):
+        of_source, of_target = ([words for _, words in vocabularies(model)] for model in (source, target))
+        if of_source and of_target and of_source != of_target:
+            warnings.warn(
+                "The source and the target have different vocabularies: rows of the embeddings that were copied stand "
+                "for other words now. Give both models one vocabulary, or copy without the embeddings.",
+                stacklevel=2,
+            )
+    return report
 
 
-def correspondence(source: Any, target: keras.Model, by: str | Mapping[str, str], *, strict: bool) -> dict[str, str]:
-    """What `copy_weights` would copy: paths in the source by paths in the target. It raises as that does."""
-    return _copy(source, target, by, strict=strict, write=False)[1]
+def correspondence(source: Any, target: keras.Model, by: str | Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """What `copy_weights` would copy, and what it would leave though it is asked for. It raises as that does.
+
+    Returns:
+        Paths in the source by paths in the target; and paths in the target that `by` means, of other shapes or without
+        a counterpart.
+    """
+    report, copied = _copy(source, target, by, strict=False, write=False)
+    asked = by if isinstance(by, Mapping) else [""]
+    left = [*(path for path, *_ in report.differing), *report.left_in_target]
+    return copied, [path for path in left if any(_within(path, own) for own in asked)]
 
 
 def _copy(source: Any, target: Any, by: Any, *, strict: bool, write: bool) -> tuple[CopyReport, dict[str, str]]:
@@ -109,6 +130,13 @@ def _copy(source: Any, target: Any, by: Any, *, strict: bool, write: bool) -> tu
             if progress is not None:
                 progress.loaded = loaded  # that of a training which goes on from a file, and this is none
     return report, copied
+
+
+def _embeds(model: keras.Model, path: str) -> bool:
+    """Whether there is an embedding in the layer of a path."""
+    layer = layers_by_path(model).get(path)
+    within = [] if layer is None else [layer, *inner_layers(layer)]
+    return any(isinstance(each, keras.layers.Embedding) for each in within)
 
 
 def _pairs(given: Mapping[str, LayerWeights], wanted: Mapping[str, LayerWeights], by: Any) -> dict[str, str]:

@@ -46,8 +46,8 @@ def freeze(
         The paths of the layers that were frozen.
 
     Raises:
-        ValueError: if a pattern matches no layer (the nearest names are listed), there are fewer layers or blocks, or
-            the backbone cannot be told.
+        ValueError: if a pattern matches no layer (the nearest names are listed), there are fewer layers or blocks,
+            the backbone cannot be told, or a layer is a `SpectralNormalization`, which changes frozen weights too.
 
     Example:
 
@@ -116,9 +116,10 @@ def _set(
     check_one_of(batch_normalization, "batch_normalization", NORMALIZATION)
     part = backbone_of(model, backbone)
     paths = chosen(model, part, layers, blocks)
-    open_models(model)
-    for path in paths:
-        set_trainable(part[path], value, batch_normalization)
+    with unchanged_if_refused(model):
+        open_models(model)
+        for path in paths:
+            set_trainable(part[path], value, batch_normalization)
     if model.compiled:
         model.make_train_function(force=True)
     return paths
@@ -131,8 +132,16 @@ def set_trainable(layer: keras.layers.Layer, value: bool, batch_normalization: s
         layer: a layer without a graph of its own.
         value: whether it is to be trained.
         batch_normalization: the rule for batch normalizations, those within the layer too.
+
+    Raises:
+        ValueError: if what is to be frozen would change all the same.
     """
     inner = inner_layers(layer)
+    if not value and any(isinstance(each, keras.layers.SpectralNormalization) for each in (layer, *inner)):
+        raise ValueError(
+            "What is frozen should not change, and `SpectralNormalization` sets its weights in every step of a "
+            f"training, frozen or not. Received: the layer {layer.name!r}. Leave it out by patterns."
+        )
     normalizations = [each for each in (layer, *inner) if isinstance(each, keras.layers.BatchNormalization)]
     adapts = not value and batch_normalization == "adapt" and bool(normalizations)
     # A flag goes on to the layers within: first that of the outer one, and those of the normalizations last.

@@ -17,6 +17,8 @@ import keras
 from keras_mtl.transfer._selection import check_model
 
 _WITHIN_KERAS_FILE = "model.weights.h5"
+# What a compiled model holds beside its layers, which is left as it is.
+_OF_TRAINING = ("optimizer/", "loss_balancer/", "gradient_balancer/", "vars/progress", "vars/random_state_")
 
 
 @dataclass(frozen=True)
@@ -92,18 +94,27 @@ def layers_of(path: Path, source: Any) -> dict[str, LayerWeights]:
 
 def _layers(group: h5py.Group, prefix: str) -> dict[str, LayerWeights]:
     found: dict[str, LayerWeights] = {}
+    named: dict[str, list[str]] = {}  # within a layer of a class of one's own, several may have one name
     for key in group:
         inner = _inner(group, key)
         name = inner["vars"].attrs.get("name") if "vars" in inner else None
         if not isinstance(name, str):
             raise ValueError(f"`{inner.name}` has no name")
-        path = f"{prefix}/{name}" if prefix else name
-        if "layers" in inner:
-            found.update(_layers(_inner(inner, "layers"), path))
-            continue
-        shapes = _shapes(inner, "")
-        if shapes:
-            found[path] = LayerWeights(inner.name, shapes)
+        named.setdefault(name, []).append(key)
+    for name, keys in named.items():
+        for key in keys:
+            inner = _inner(group, key)
+            path = "/".join(part for part in (prefix, name if len(keys) == 1 else key) if part)
+            if path in found:
+                raise ValueError(f"`{inner.name}` has the name of another layer, {name!r}")
+            # A model, or a layer that has others in its `layers`, with weights of its own beside them.
+            within = _layers(_inner(inner, "layers"), path) if "layers" in inner else {}
+            shapes = _shapes(inner, "")
+            if "layers" in inner:
+                shapes = {at: shape for at, shape in shapes.items() if not at.startswith(("layers/", *_OF_TRAINING))}
+            if shapes:
+                found[path] = LayerWeights(inner.name, shapes)
+            found.update(within)
     return found
 
 

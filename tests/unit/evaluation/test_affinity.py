@@ -109,8 +109,16 @@ def test_a_folder_of_other_settings_is_refused(change, key, tmp_path):
         affinity(**broken, folder=tmp_path / "results")
     settings = tmp_path / "results" / "settings.json"
     settings.write_text(settings.read_text().replace(f"{_broken.__module__}._broken", f"{build.__module__}.build"))
+    (tmp_path / "results" / "a.json").write_text(json.dumps({"run": "a", "found": {"validation": {"a": 0.5}}}))
     with pytest.raises(ValueError, match=rf"made with other settings: \['{key}'\] differ"):
         affinity(**{**arguments, **change}, folder=tmp_path / "results")
+
+
+def test_a_folder_without_results_takes_other_settings(tmp_path):
+    for epochs in (1, 2):
+        with pytest.raises(RuntimeError):
+            affinity(_broken, TASKS, train, held_out, folder=tmp_path, epochs=epochs, verbose=0)
+        assert json.loads((tmp_path / "settings.json").read_text())["epochs"] == epochs
 
 
 def _broken(subset):
@@ -167,6 +175,12 @@ def test_a_process_that_fails_leaves_what_was_done(tmp_path):
         ({"build": "mlp"}, "`build` should be a function"),
         ({"build": lambda subset: build(subset), "workers": 2}, "`build` should be a function that other processes"),
         ({"train": train(TASKS), "workers": 2}, "`train` should be a function.*a data set itself cannot be sent"),
+        ({"train": train(TASKS[:2])}, r"should be \['c'\]"),
+        ({"validation": held_out(TASKS[1:])}, r"should be \['a'\]"),
+        ({"balancer": "krum"}, "`Krum` needs at least 3 tasks. Received: 2"),
+        ({"balancer": ["equal", "trimmed_mean"]}, "`TrimmedMean` needs at least 3 tasks. Received: 2"),
+        ({"balancer": "auto_lambda"}, "should need no second stream.*`AutoLambda`, which is bilevel"),
+        ({"balancer": balancers.Fixed({"a": 1.0, "b": 2.0, "c": 3.0})}, r"`Fixed` should be \['a', 'b'\]"),
     ],
 )
 def test_bad_input_before_any_training(change, message, tmp_path):
@@ -216,3 +230,46 @@ def test_the_name_that_keras_gives_an_optimizer_is_no_setting():
     assert first == second
     assert first["optimizer"]["config"]["inner_optimizer"]["class_name"] == "AdamW"
     assert first["optimizer"]["config"]["inner_optimizer"]["config"]["learning_rate"] == pytest.approx(0.001)
+
+
+def test_the_names_that_keras_gives_balancers_and_metrics_are_no_settings():
+    first, second = (
+        make_plan(
+            build,
+            [tasks.BinaryClassification("a", metrics=[keras.metrics.Precision()]), *TASKS[1:]],
+            *(train, {"validation": held_out}),
+            epochs=1,
+            optimizer="adam",
+            balancer=balancers.Smoothed(balancers.PCGrad()),
+            seed=0,
+        )
+        for _ in range(2)
+    )
+    assert first.tasks != second.tasks  # or there is nothing to be seen here
+    assert first.balancer != second.balancer
+    assert first.settings("affinity") == second.settings("affinity")
+    assert [task["config"]["name"] for task in first.settings("affinity")["tasks"]] == ["a", "b", "c"]
+
+
+def shared_base():
+    base = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8), keras.layers.BatchNormalization()])
+    return base, lambda subset: build_model(base, subset)
+
+
+def test_a_model_that_goes_on_from_another_ones_weights_is_refused():
+    base, of_base = shared_base()
+    before = base.get_weights()
+    with pytest.raises(ValueError, match="`build` should make a new model.*4 trained weights.*dense.*freeze it"):
+        affinity(of_base, TASKS, train, held_out, epochs=1, verbose=0)
+    for value, now in zip(before, base.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, now)
+    base.trainable = False
+    affinity(of_base, TASKS[:2], train, held_out, epochs=1, verbose=0)
+    for value, now in zip(before, base.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, now)
+
+
+@pytest.mark.parametrize("made", [lambda subset: build(TASKS), lambda subset: None, lambda subset: keras.Sequential()])
+def test_a_model_of_other_tasks_is_refused(made):
+    with pytest.raises(ValueError, match=r"should return a `MultiTaskModel` of the tasks.*for the tasks \['a'\]"):
+        affinity(made, TASKS, train, held_out, epochs=1, verbose=0)

@@ -172,6 +172,21 @@ def test_other_architectures(arguments, message):
         average_weights([normalized(), normalized(1, **arguments)])
 
 
+def looks_up(words):
+    layer = keras.layers.StringLookup(name="words")
+    layer.adapt(words)
+    inputs = keras.Input((3,), dtype="string")
+    features = keras.layers.Flatten()(keras.layers.Embedding(4, 2)(layer(inputs)))
+    return build_model(keras.Model(inputs, features), [tasks.Regression("a"), tasks.Regression("b")])
+
+
+def test_other_vocabularies():
+    first, same, other = (looks_up(words) for words in (["x", "y", "z"], ["x", "y", "z"], ["p", "q", "r"]))
+    average_weights([first, same])
+    with pytest.raises(ValueError, match="the same vocabularies.*'words'"):
+        average_weights([first, other])
+
+
 def test_bad_input(tmp_path):
     first, second = random_members(2)
     data = two_task_data(10)
@@ -182,6 +197,7 @@ def test_bad_input(tmp_path):
     foreign = tmp_path / "foreign.weights.h5"
     deeper.save_weights(foreign)
     (tmp_path / "model.h5").write_bytes(b"")
+    keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)]).save(tmp_path / "plain.keras")
     for arguments, message in [
         (([],), "at least one model or file"),
         (("model.keras",), "at least one model or file"),
@@ -196,6 +212,7 @@ def test_bad_input(tmp_path):
         (([first, weights],), "should have the weights of the model"),
         (([first, foreign],), "should have the weights of the model"),
         (([first, tmp_path / "absent.keras"],), "a file that is there"),
+        (([first, tmp_path / "plain.keras"],), "should be the file of a `MultiTaskModel`.*of a Sequential"),
         (([first, tmp_path / "model.h5"],), "a `.keras` file of a model or a `.weights.h5` file"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -158,3 +158,10 @@ def test_bad_input_before_any_training(arguments, message):
 
     with pytest.raises(ValueError, match=message):
         evaluation.compare(never, KINDS, data(0), data(1), data(2), **{"epochs": 1, **arguments})
+
+
+def test_a_backbone_that_earlier_models_trained_is_refused():
+    backbone = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8)])
+    sets = [data(seed) for seed in range(3)]
+    with pytest.raises(ValueError, match="`build` should make a new model.*2 trained weights"):
+        evaluation.compare(lambda subset: build_model(backbone, subset), KINDS, *sets, epochs=1)

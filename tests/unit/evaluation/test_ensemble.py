@@ -39,6 +39,12 @@ def test_weights_by_member_and_by_task():
             np.testing.assert_allclose(found[name], np.tensordot(share / share.sum(), values, 1), atol=1e-6)
 
 
+def test_weights_in_an_array():
+    models = members(2)
+    listed, array = (Ensemble(models, "weighted", weights) for weights in ([1.0, 3.0], np.array([1.0, 3.0])))
+    np.testing.assert_array_equal(listed.predict(X, verbose=0)["b"], array.predict(X, verbose=0)["b"])
+
+
 def test_a_vote_counts_classes_and_takes_the_mean_of_numbers():
     models = members()
     every, found = predictions(models), Ensemble(models, "vote").predict(X, verbose=0)

@@ -73,6 +73,13 @@ def test_data_sets_and_layers_that_are_chosen():
     np.testing.assert_array_equal(target.get_layer("dense_1").get_weights()[0], before)
 
 
+def test_a_bare_path_is_one_layer():
+    source, target = models()
+    transfer.alternate(source, target, SOURCE, TARGET, **VALIDATION, rounds=1, shared="dense_0")
+    assert equal(source, target, "dense_0")
+    assert not equal(source, target, "dense_1")
+
+
 def test_bad_input():
     source, target = models()
 
@@ -98,6 +105,13 @@ def test_bad_input():
     wide.compile("adam")
     with pytest.raises(ValueError, match="lead each layer of the target to another one of the source"):
         run(source, wide, shared={"dense_1": "dense_1", "dense_2": "dense_1"})
+    narrow = mtl.build_model(mtl.backbones.MLP((6,), units=(8, 4)), [tasks.Regression("size")])
+    narrow.compile("adam")
+    with pytest.raises(ValueError, match=r"the same shapes in both.*\['dense_1'\] of the target have no such"):
+        run(source, narrow, shared=SHARED)
+    target.compile("adam", metrics={"size": ["mse"]})
+    with pytest.raises(ValueError, match=r"`target` should be compiled with the primary.*without \['size_mae'\]"):
+        run(source, target)
     for value, now in zip(before, source.get_weights(), strict=True):
         np.testing.assert_array_equal(value, now)
 

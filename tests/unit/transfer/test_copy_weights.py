@@ -219,3 +219,66 @@ def test_a_file_cannot_have_others_read(tmp_path):
         file["layers/dense/vars/0"] = h5py.ExternalLink("secret.h5", "/numbers")
     with pytest.raises(ValueError, match="is a link to elsewhere"):
         transfer.copy_weights(path, double())
+
+
+@keras.saving.register_keras_serializable(package="test")
+class Block(keras.layers.Layer):
+    """Two layers of one name in an attribute `layers`, one beside them, and a weight of its own."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.layers = [keras.layers.Dense(4, name="inner") for _ in range(2)]
+        self.beside = keras.layers.LayerNormalization()
+
+    def build(self, input_shape):
+        self.scale = self.add_weight(shape=(1,), name="scale")
+        for layer in (*self.layers, self.beside):
+            layer.build((None, 4))
+
+    def call(self, x):
+        return self.beside(self.layers[1](self.layers[0](x))) * self.scale
+
+
+def test_a_layer_with_layers_is_copied_whole(tmp_path):
+    def blocks(seed):
+        keras.utils.set_random_seed(seed)
+        inputs = keras.Input((4,))
+        model = keras.Model(inputs, Block(name="block")(inputs))
+        model.set_weights([value + 0.1 for value in model.get_weights()])
+        return model
+
+    first, second = blocks(0), blocks(1)
+    assert not same(first, second)
+    report = transfer.copy_weights(first, second, strict=True)
+    assert report.copied == ["block", "block/dense", "block/dense_1"]
+    assert same(first, second)
+    first.save(tmp_path / "first.keras")
+    third = blocks(2)
+    transfer.copy_weights(tmp_path / "first.keras", third, {"block": "block"})
+    assert same(first, third)
+
+
+def test_a_compiled_model_within_another_is_its_layers():
+    def within():
+        inner = double()
+        inner.compile("adam", balancer=["uncertainty", mtl.balancers.PCGrad()])
+        inner.fit(X, {"a": Y["b"], "b": Y["b"]}, verbose=0)
+        inputs = keras.Input((6,))
+        return keras.Model(inputs, inner(inputs))
+
+    report = transfer.copy_weights(within(), within(), "structure", strict=True)
+    assert [path.rpartition("/")[2] for path in report.copied] == ["dense_0", "dense_1", "a_logits", "b_logits"]
+
+
+def test_other_vocabularies_are_said():
+    def reads(words):
+        inputs = keras.Input((3,), dtype="string")
+        lookup = keras.layers.StringLookup(vocabulary=words, name="words")
+        embedded = keras.layers.Embedding(4, 2, name="vectors")(lookup(inputs))
+        return keras.Model(inputs, keras.layers.Dense(1, name="top")(embedded))
+
+    first, same_words, other_words = reads(["x", "y", "z"]), reads(["x", "y", "z"]), reads(["p", "q", "r"])
+    transfer.copy_weights(first, same_words)
+    transfer.copy_weights(first, other_words, {"top": "top"})
+    with pytest.warns(UserWarning, match="different vocabularies"):
+        transfer.copy_weights(first, other_words)

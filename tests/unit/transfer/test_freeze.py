@@ -124,6 +124,25 @@ def test_what_is_adapted_is_no_backbone():
         transfer.freeze(model)
 
 
+def test_what_would_change_though_it_is_frozen():
+    inputs = keras.Input((6,))
+    hidden = keras.layers.Dense(4, name="first")(inputs)
+    hidden = keras.layers.SpectralNormalization(keras.layers.Dense(4), name="bounded")(hidden)
+    model = mtl.MultiTaskModel(inputs, {name: keras.layers.Dense(1, name=name)(hidden) for name in "ab"}, TASKS)
+    model.compile("adam")
+    before = trained(model)
+    with pytest.raises(ValueError, match="`SpectralNormalization` sets its weights.*'bounded'"):
+        transfer.freeze(model)
+    with pytest.raises(ValueError, match="`SpectralNormalization` sets its weights.*'bounded'"):
+        model.fit(X, Y, verbose=0, callbacks=[transfer.FineTuning([transfer.Stage(1)])])
+    assert trained(model) == before
+    transfer.freeze(model, "first")
+    values = model.get_layer("first").get_weights()
+    model.fit(X, Y, verbose=0)
+    for value, now in zip(values, model.get_layer("first").get_weights(), strict=True):
+        np.testing.assert_array_equal(value, now)
+
+
 def test_bad_input():
     model = nested()
     with pytest.raises(ValueError, match="'encodr', which matches none. The nearest names are 'encoder'"):
