@@ -178,11 +178,14 @@ def twins_ahead(matrix: Any) -> float:
 
 
 def order(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The correlations: of the means over the seeds, of each seed, and of the gains of one seed with another's."""
+    """The correlations: of the means over the seeds, of each seed, and of gains and affinities with those of others."""
     joint, gains = ([run[kind][key] for run in runs] for kind, key in (("joint", "affinity"), ("pairs", "gains")))
+    half = len(gains) // 2 if len(gains) > 3 else 0
+    halves_of_seeds = [np.mean(part, axis=0) for part in (gains[:half], gains[half:])] if half else []
     return {
         "of the means": correlation(np.mean(joint, axis=0), np.mean(gains, axis=0)),
         "of a seed": [correlation(*each) for each in zip(joint, gains, strict=True)],
+        "gains of half the seeds": [correlation(*halves_of_seeds)] if half else [],
         "gains of two seeds": [correlation(*each) for each in itertools.combinations(gains, 2)],
         "affinities of two seeds": [correlation(*each) for each in itertools.combinations(joint, 2)],
     }
@@ -196,7 +199,7 @@ def said(found: Mapping[str, Any]) -> str:
         f"{mean['ordered']:+.2f} (p = {mean['ordered_p']:.2g}) over ordered pairs, {mean['by_target']:+.2f} "
         f"(p = {mean['by_target_p']:.2g}) by target."
     ]
-    for key in ("of a seed", "gains of two seeds", "affinities of two seeds"):
+    for key in ("of a seed", "gains of half the seeds", "gains of two seeds", "affinities of two seeds"):
         if found[key]:
             values = ", ".join(f"{each['pairs']:+.2f} and {each['by_target']:+.2f}" for each in found[key])
             means = [statistics.mean(each[kind] for each in found[key]) for kind in ("pairs", "by_target")]

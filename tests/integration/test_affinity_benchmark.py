@@ -39,6 +39,9 @@ def test_correlations_leave_out_the_diagonal(benchmark):
     found = benchmark.order(runs)
     assert [len(found[key]) for key in ("of a seed", "gains of two seeds")] == [3, 3]
     assert benchmark.said(found).count("\n") == 3
+    gains = (second, first, -first, -first)
+    halves = benchmark.order([{**runs[0], "pairs": {"gains": each}} for each in gains])["gains of half the seeds"]
+    assert [each["pairs"] for each in halves] == [pytest.approx(-benchmark.correlation(first, first + second)["pairs"])]
     assert (
         "gains of two seeds, over pairs and by target: +1.00 and +1.00, +1.00 and +1.00, +1.00 and +1.00. On average +1"
         in (benchmark.said(found))
