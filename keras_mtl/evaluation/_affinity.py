@@ -70,8 +70,8 @@ def affinity(
     Raises:
         ValueError: before any training: if an argument is out of range, the balancer cannot balance two tasks, a data
             set lacks the labels of a task, the folder has results of other settings, a function cannot be sent to
-            another process, or `build` returns no `MultiTaskModel` of the tasks that it is given, or one that trains
-            weights which were there before.
+            another process. At a call of `build`: if it returns no `MultiTaskModel` of the tasks that it is given, or
+            one that trains weights which were there before.
 
     Example:
 

@@ -53,8 +53,8 @@ def compare(
         A `Report`.
 
     Raises:
-        ValueError: before any training, if a balancer or task is unknown, or `build` returns no `MultiTaskModel` of the
-            tasks, or one that trains weights which were there before.
+        ValueError: if a balancer or task is unknown, before any training; at a call of `build`, if it returns no
+            `MultiTaskModel` of the tasks, or one that trains weights which were there before.
 
     Example:
 

@@ -134,8 +134,8 @@ def make_plan(
                 f"that it is given. Received: a {type(source).__name__}"
             )
         if not callable(source):
-            for group in (*([task] for task in found), found[:2]):
-                engine.checked(group, only(source, group, found), None, in_pipeline=False)
+            for task in found:
+                engine.checked([task], only(source, [task], found), None, in_pipeline=False)
     for pair in itertools.combinations(found, 2):
         _check_balancer(_deserialized(_serialized(balancer)), pair)
     return Plan(

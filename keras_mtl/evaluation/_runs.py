@@ -136,10 +136,6 @@ def _taken_up(path: Path, settings: Mapping[str, Any]) -> dict[str, Found]:
         return {}
     before = json.loads((path / _SETTINGS).read_text(encoding="utf-8"))
     different = [key for key in settings if before.get(key) != settings[key]]
-    if different and os.listdir(path) == [_SETTINGS]:  # of a call that found nothing, such as one with a mistake
-        with replacing(path / _SETTINGS, overwrite=True) as new:
-            new.write_text(json.dumps(settings, indent=2), encoding="utf-8")
-        return {}
     if different:
         key = different[0]
         raise ValueError(

@@ -69,8 +69,8 @@ def transfer_matrix(
     Raises:
         ValueError: before any training: if an argument is out of range, the tasks share no weights, a data set lacks
             the labels of a task, the folder has results of other settings, a function cannot be sent to another
-            process, or `build` returns no `MultiTaskModel` of the tasks that it is given, or one that trains weights
-            which were there before.
+            process. At a call of `build`: if it returns no `MultiTaskModel` of the tasks that it is given, or one that
+            trains weights which were there before.
 
     Example:
 

@@ -72,8 +72,8 @@ def copy_weights(
     """
     report, copied = _copy(source, target, by, strict=strict, write=True)
     if isinstance(source, keras.Model) and any(_embeds(target, path) for path in copied):
-        of_source, of_target = ([words for _, words in vocabularies(model)] for model in (source, target))
-        if of_source and of_target and of_source != of_target:
+        of_source, of_target = (dict(vocabularies(model)) for model in (source, target))
+        if any(of_target.get(name, words) != words for name, words in of_source.items()):
             warnings.warn(
                 "The source and the target have different vocabularies: rows of the embeddings that were copied stand "
                 "for other words now. Give both models one vocabulary, or copy without the embeddings.",

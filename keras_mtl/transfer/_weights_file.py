@@ -104,17 +104,15 @@ def _layers(group: h5py.Group, prefix: str) -> dict[str, LayerWeights]:
     for name, keys in named.items():
         for key in keys:
             inner = _inner(group, key)
-            path = "/".join(part for part in (prefix, name if len(keys) == 1 else key) if part)
-            if path in found:
-                raise ValueError(f"`{inner.name}` has the name of another layer, {name!r}")
-            # A model, or a layer that has others in its `layers`, with weights of its own beside them.
-            within = _layers(_inner(inner, "layers"), path) if "layers" in inner else {}
-            shapes = _shapes(inner, "")
-            if "layers" in inner:
-                shapes = {at: shape for at, shape in shapes.items() if not at.startswith(("layers/", *_OF_TRAINING))}
-            if shapes:
+            own = name if len(keys) == 1 else key
+            while len(keys) > 1 and own in named:  # the key of one is the name of another
+                own += "_"
+            path = f"{prefix}/{own}" if prefix else own
+            shapes = {at: shape for at, shape in _shapes(inner, "").items() if not at.startswith(_OF_TRAINING)}
+            if "layers" in inner and all(at.startswith("layers/") for at in shapes):
+                found.update(_layers(_inner(inner, "layers"), path))
+            elif shapes:  # a layer; or one that has others in its `layers`, with weights of its own beside them
                 found[path] = LayerWeights(inner.name, shapes)
-            found.update(within)
     return found
 
 

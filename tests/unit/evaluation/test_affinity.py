@@ -114,13 +114,6 @@ def test_a_folder_of_other_settings_is_refused(change, key, tmp_path):
         affinity(**{**arguments, **change}, folder=tmp_path / "results")
 
 
-def test_a_folder_without_results_takes_other_settings(tmp_path):
-    for epochs in (1, 2):
-        with pytest.raises(RuntimeError):
-            affinity(_broken, TASKS, train, held_out, folder=tmp_path, epochs=epochs, verbose=0)
-        assert json.loads((tmp_path / "settings.json").read_text())["epochs"] == epochs
-
-
 def _broken(subset):
     raise RuntimeError("broken off")
 
@@ -259,7 +252,7 @@ def shared_base():
 def test_a_model_that_goes_on_from_another_ones_weights_is_refused():
     base, of_base = shared_base()
     before = base.get_weights()
-    with pytest.raises(ValueError, match="`build` should make a new model.*4 trained weights.*dense.*freeze it"):
+    with pytest.raises(ValueError, match="`build` should make a new model.*6 trained weights.*dense.*freeze it"):
         affinity(of_base, TASKS, train, held_out, epochs=1, verbose=0)
     for value, now in zip(before, base.get_weights(), strict=True):
         np.testing.assert_array_equal(value, now)

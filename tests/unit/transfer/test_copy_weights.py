@@ -223,11 +223,11 @@ def test_a_file_cannot_have_others_read(tmp_path):
 
 @keras.saving.register_keras_serializable(package="test")
 class Block(keras.layers.Layer):
-    """Two layers of one name in an attribute `layers`, one beside them, and a weight of its own."""
+    """Two layers in an attribute `layers`, one beside them, and a weight of its own."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.layers = [keras.layers.Dense(4, name="inner") for _ in range(2)]
+        self.layers = [keras.layers.Dense(4) for _ in range(2)]
         self.beside = keras.layers.LayerNormalization()
 
     def build(self, input_shape):
@@ -250,7 +250,7 @@ def test_a_layer_with_layers_is_copied_whole(tmp_path):
     first, second = blocks(0), blocks(1)
     assert not same(first, second)
     report = transfer.copy_weights(first, second, strict=True)
-    assert report.copied == ["block", "block/dense", "block/dense_1"]
+    assert report.copied == ["block"]
     assert same(first, second)
     first.save(tmp_path / "first.keras")
     third = blocks(2)
