@@ -21,6 +21,7 @@ _NORMALIZATION = (
     keras.layers.LayerNormalization,
     keras.layers.RMSNormalization,
 )
+_LOOKUPS = (keras.layers.IntegerLookup, keras.layers.StringLookup, keras.layers.TextVectorization)
 
 
 def layers_by_path(model: keras.Model) -> dict[str, keras.layers.Layer]:
@@ -49,10 +50,10 @@ def inner_layers(layer: Any) -> list[keras.layers.Layer]:
     return sorted(found, key=lambda each: -len(each._flatten_layers(include_self=False, recursive=True)))
 
 
-def vocabularies(model: keras.Model) -> list[tuple[str, list[Any]]]:
-    """The vocabulary of each layer of a model that looks up words or numbers in one, with the layer's name."""
+def vocabularies(layer: Any) -> list[tuple[str, list[Any]]]:
+    """The vocabulary of each layer within one, or a model, that looks up words or numbers in it, with its name."""
     return [
-        (layer.name, list(layer.get_vocabulary())) for layer in inner_layers(model) if hasattr(layer, "get_vocabulary")
+        (each.name, list(each.get_vocabulary())) for each in [*inner_layers(layer), layer] if isinstance(each, _LOOKUPS)
     ]
 
 

@@ -19,5 +19,12 @@ def with_creations(make: Callable[[], Any]) -> tuple[Any, Callable[[keras.Variab
 
     with tf.variable_creator_scope(create):
         found = make()
-    # Kept alive by what is returned: an identity may be another's once its owner is gone.
-    return found, lambda variable: any(variable.value is each for each in created)
+
+    def is_new(variable: keras.Variable) -> bool:
+        value = variable.value
+        strategy = getattr(value, "distribute_strategy", None)  # of a value that has a part on each replica
+        parts = [value] if strategy is None else strategy.experimental_local_results(value)
+        # What was made is kept alive: an identity may be another's once its owner is gone.
+        return all(any(part is each for each in created) for part in parts)
+
+    return found, is_new

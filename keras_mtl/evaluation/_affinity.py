@@ -70,8 +70,8 @@ def affinity(
     Raises:
         ValueError: before any training: if an argument is out of range, the balancer cannot balance two tasks, a data
             set lacks the labels of a task, the folder has results of other settings, a function cannot be sent to
-            another process. At a call of `build`: if it returns no `MultiTaskModel` of the tasks that it is given, or
-            one that trains weights which were there before.
+            another process, or `build`, which is called for the first task and the first two to see it, returns no
+            `MultiTaskModel` of the tasks that it is given, or one that trains weights which were there before.
 
     Example:
 
@@ -102,7 +102,8 @@ def affinity(
     def jobs(found: Mapping[str, Found]) -> list[Job]:
         return [Job(group, [_run(group)]) for group in sets if _run(group) not in found]
 
-    found = carry_out(plan, "affinity", train_together, jobs, folder=folder, workers=workers, verbose=verbose)
+    groups = [found_tasks[:1], found_tasks[:2]]
+    found = carry_out(plan, "affinity", train_together, jobs, groups, folder=folder, workers=workers, verbose=verbose)
     metrics = np.empty((len(names), len(names)))
     for row, source in enumerate(names):
         for column, target in enumerate(names):

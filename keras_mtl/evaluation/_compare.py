@@ -10,7 +10,7 @@ import keras
 
 from keras_mtl._checks import check_integer
 from keras_mtl.balancers import Balancer, Fixed, get_pair
-from keras_mtl.evaluation._new_model import new_model
+from keras_mtl.evaluation._new_model import check_build, new_model
 from keras_mtl.evaluation._report import SINGLE_TASK, Report, Result
 from keras_mtl.model import MultiTaskModel
 from keras_mtl.tasks import Task, get_all
@@ -53,8 +53,9 @@ def compare(
         A `Report`.
 
     Raises:
-        ValueError: if a balancer or task is unknown, before any training; at a call of `build`, if it returns no
-            `MultiTaskModel` of the tasks, or one that trains weights which were there before.
+        ValueError: before any training: if a balancer or task is unknown, or `build`, which is called for the first
+            task and for all to see it, returns no `MultiTaskModel` of the tasks, or one that trains weights which were
+            there before.
 
     Example:
 
@@ -80,8 +81,9 @@ def compare(
     def train_one(name: str, subset: Sequence[Task], balancer: Any) -> Result:
         model = new_model(build, subset, seed)
         num_parameters = model.count_params()
-        model.compile(keras.optimizers.deserialize(optimizer_config), balancer=_copy(balancer))
-        data = [only(dataset, subset, found) for dataset in (train, validation, test)]
+        with model.distribute_strategy.scope():
+            model.compile(keras.optimizers.deserialize(optimizer_config), balancer=_copy(balancer))
+        data = [only(dataset, subset) for dataset in (train, validation, test)]
         begin = time.perf_counter()
         history = model.fit(
             data[0],
@@ -103,6 +105,7 @@ def compare(
             model=model,
         )
 
+    check_build(build, [found[:1], found], seed)
     # A weight says what a task counts among others: alone, each counts 1.
     singles = {task.name: train_one(f"{SINGLE_TASK} {task.name}", [task], Fixed({task.name: 1.0})) for task in found}
     multi = [train_one(name, found, balancer) for name, balancer in candidates.items()]
@@ -134,10 +137,8 @@ def _copy(balancer: Any) -> Any:
     return balancer
 
 
-def only(dataset: Any, subset: Sequence[Task], tasks: Sequence[Task]) -> Any:
+def only(dataset: Any, subset: Sequence[Task]) -> Any:
     """The data set with the labels of some tasks alone."""
-    if len(subset) == len(tasks):
-        return dataset
     labels = {task.label for task in subset}
 
     def keep(x: Any, *rest: Any) -> tuple[Any, ...]:

@@ -59,16 +59,16 @@ class Plan:
 
     def train_and_judge(self, model: MultiTaskModel) -> Found:
         """Trains a model with a new optimizer, and judges it."""
-        everyone = self.get_tasks()
         keras.utils.set_random_seed(self.seed)
         # A weight says what a task counts among others: alone, each counts 1.
         alone = len(model.tasks) == 1
         balancer = Fixed({model.tasks[0].name: 1.0}) if alone else _deserialized(self.balancer)
-        model.compile(keras.optimizers.deserialize(self.optimizer), balancer=balancer)
-        model.fit(_data(self.train, model.tasks, everyone), epochs=self.epochs, verbose=0)
+        with model.distribute_strategy.scope():
+            model.compile(keras.optimizers.deserialize(self.optimizer), balancer=balancer)
+        model.fit(_data(self.train, model.tasks), epochs=self.epochs, verbose=0)
         found = {}
         for part, source in self.parts.items():
-            logs = model.evaluate(_data(source, model.tasks, everyone), verbose=0, return_dict=True)
+            logs = model.evaluate(_data(source, model.tasks), verbose=0, return_dict=True)
             found[part] = {task.name: float(logs[f"{task.name}_{task.primary_metric}"]) for task in model.tasks}
         return found
 
@@ -135,7 +135,7 @@ def make_plan(
             )
         if not callable(source):
             for task in found:
-                engine.checked([task], only(source, [task], found), None, in_pipeline=False)
+                engine.checked([task], only(source, [task]), None, in_pipeline=False)
     for pair in itertools.combinations(found, 2):
         _check_balancer(_deserialized(_serialized(balancer)), pair)
     return Plan(
@@ -184,8 +184,8 @@ def check_sendable(plan: Plan) -> None:
             ) from error
 
 
-def _data(source: Any, subset: Sequence[Task], tasks: Sequence[Task]) -> Any:
-    return source(subset) if callable(source) else only(source, subset, tasks)
+def _data(source: Any, subset: Sequence[Task]) -> Any:
+    return source(subset) if callable(source) else only(source, subset)
 
 
 def _name_of(function: Any) -> str:

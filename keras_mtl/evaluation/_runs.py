@@ -16,7 +16,9 @@ import keras
 
 from keras_mtl._checks import check_integer
 from keras_mtl._files import replacing
+from keras_mtl.evaluation._new_model import check_build
 from keras_mtl.evaluation._plan import Found, Plan, check_sendable
+from keras_mtl.tasks import Task
 
 _SETTINGS = "settings.json"
 
@@ -43,6 +45,7 @@ def carry_out(
     kind: str,
     work: Work,
     jobs: Callable[[Mapping[str, Found]], Sequence[Job]],
+    groups: Sequence[Sequence[Task]],
     *,
     folder: Any,
     workers: Any,
@@ -55,6 +58,7 @@ def carry_out(
         kind: what they are for.
         work: a function that can be imported.
         jobs: what is left to do, from what was found already.
+        groups: two or more groups of tasks, for which models are made before the first run, to see that they can be.
         folder: where results are kept, or None.
         workers: the number of processes; 1 is this one.
         verbose: whether progress is shown.
@@ -63,7 +67,8 @@ def carry_out(
         What was found, by run.
 
     Raises:
-        ValueError: if the folder has results of other settings, or the plan cannot be sent to another process.
+        ValueError: if the folder has results of other settings, the plan cannot be sent to another process, or `build`
+            makes no new models of the tasks.
     """
     check_integer(workers, "workers")
     if workers > 1:
@@ -72,6 +77,8 @@ def carry_out(
     found = {} if path is None else _taken_up(path, plan.settings(kind))
     left = list(jobs(found))
     names = [name for job in left for name in job.runs]
+    if left:
+        check_build(plan.build, groups, plan.seed)
     bar = keras.utils.Progbar(len(names), unit_name="run") if verbose and names else None
     count = 0
 

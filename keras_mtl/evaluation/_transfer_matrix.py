@@ -69,8 +69,8 @@ def transfer_matrix(
     Raises:
         ValueError: before any training: if an argument is out of range, the tasks share no weights, a data set lacks
             the labels of a task, the folder has results of other settings, a function cannot be sent to another
-            process. At a call of `build`: if it returns no `MultiTaskModel` of the tasks that it is given, or one that
-            trains weights which were there before.
+            process, or `build`, which is called twice to see it, returns no `MultiTaskModel` of the tasks that it is
+            given, or one that trains weights which were there before.
 
     Example:
 
@@ -97,7 +97,10 @@ def transfer_matrix(
                 left.append(Job((source, targets), [source, *(_run(source, target) for target in targets)]))
         return left
 
-    found = carry_out(plan, "transfer_matrix", transfer_from, jobs, folder=folder, workers=workers, verbose=verbose)
+    groups = [found_tasks, found_tasks]
+    found = carry_out(
+        plan, "transfer_matrix", transfer_from, jobs, groups, folder=folder, workers=workers, verbose=verbose
+    )
     metrics = {
         part: np.array(
             [
@@ -123,9 +126,10 @@ def transfer_from(plan: Plan, argument: tuple[str, Sequence[str]]) -> Iterator[t
             "What is learnt on one task comes to another by shared weights, and no weight of the model that `build` "
             f"makes leads to two outputs. Received: tasks {[task.name for task in whole.tasks]}."
         )
-    alone = {
-        task.name: MultiTaskModel(whole.input, {task.name: whole.output[task.name]}, [task]) for task in whole.tasks
-    }
+    with whole.distribute_strategy.scope():
+        alone = {
+            task.name: MultiTaskModel(whole.input, {task.name: whole.output[task.name]}, [task]) for task in whole.tasks
+        }
     yield source, plan.train_and_judge(alone[source])
     # Random states too, so that a target does not depend on those before it.
     variables = keras.Model(whole.input, whole.output).variables

@@ -12,7 +12,8 @@ from keras_mtl import engine
 from keras_mtl._checks import check_integer, check_integers
 from keras_mtl.model import MultiTaskModel
 from keras_mtl.tasks import Task
-from keras_mtl.transfer._copy_weights import copy_weights, correspondence
+from keras_mtl.transfer._copy_weights import carry, correspondence
+from keras_mtl.transfer._words import warn_of_other_words
 
 _logger = logging.getLogger(__name__)
 
@@ -126,12 +127,13 @@ def alternate(
         (source, target, to_target, of_source, source_held, turns[0]),
         (target, source, to_source, of_target, target_held, turns[1]),
     ]
+    warn_of_other_words(source, target, to_target, stacklevel=2)
     found: list[list[dict[str, float]]] = [[], []]
     rounds_without_gain = 0
     for number in range(1, rounds + 1):
         for model, other, carried, data, _, turn in sides:
             model.fit(**data, epochs=turn, verbose=verbose)
-            copy_weights(model, other, carried)
+            carry(model, other, carried)
         for metrics, (model, _, _, _, validation, _) in zip(found, sides, strict=True):
             metrics.append(model.evaluate(**validation, verbose=0, return_dict=True))
         _logger.info("Round %d of %d: source %s, target %s", number, rounds, found[0][-1], found[1][-1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ import h5py
 import keras
 
 from keras_mtl._checks import check_one_of
-from keras_mtl._layers import inner_layers, layers_by_path, nearest, vocabularies
+from keras_mtl._layers import nearest
 from keras_mtl.transfer._copy_report import CopyReport
 from keras_mtl.transfer._selection import check_model
 from keras_mtl.transfer._weights_file import LayerWeights, layers_of, weights_file
+from keras_mtl.transfer._words import warn_of_other_words
 
 
 def copy_weights(
@@ -35,8 +35,8 @@ def copy_weights(
     The path of a layer leads through the models that contain it: `"encoder/conv_1"` is the layer `conv_1` of the nested
     model `encoder`. Of layers of one name within a layer, the second is called as `dense_1` in Keras' files.
 
-    Vocabularies are no weights, and stay those of the target: give both models one vocabulary. Where a source that is a
-    model has another, a warning says so if an embedding was copied; files of weights do not tell.
+    Vocabularies are no weights, and stay those of the target: give both models one vocabulary. Where a layer that was
+    copied reads other words in a source that is a model, a warning says so; files of weights do not tell.
 
     Args:
         source: a Functional or Sequential model, or the path of a `.keras` or `.weights.h5` file of one. Of a file
@@ -71,15 +71,13 @@ def copy_weights(
     Left in the target: 2 layers (age_logits, size_logits).
     """
     report, copied = _copy(source, target, by, strict=strict, write=True)
-    if isinstance(source, keras.Model) and any(_embeds(target, path) for path in copied):
-        of_source, of_target = (dict(vocabularies(model)) for model in (source, target))
-        if any(of_target.get(name, words) != words for name, words in of_source.items()):
-            warnings.warn(
-                "The source and the target have different vocabularies: rows of the embeddings that were copied stand "
-                "for other words now. Give both models one vocabulary, or copy without the embeddings.",
-                stacklevel=2,
-            )
+    warn_of_other_words(source, target, copied, stacklevel=2)
     return report
+
+
+def carry(source: keras.Model, target: keras.Model, by: Mapping[str, str]) -> None:
+    """What `copy_weights` does, for those who have warned already."""
+    _copy(source, target, by, strict=False, write=True)
 
 
 def correspondence(source: Any, target: keras.Model, by: str | Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -130,13 +128,6 @@ def _copy(source: Any, target: Any, by: Any, *, strict: bool, write: bool) -> tu
             if progress is not None:
                 progress.loaded = loaded  # that of a training which goes on from a file, and this is none
     return report, copied
-
-
-def _embeds(model: keras.Model, path: str) -> bool:
-    """Whether there is an embedding in the layer of a path."""
-    layer = layers_by_path(model).get(path)
-    within = [] if layer is None else [layer, *inner_layers(layer)]
-    return any(isinstance(each, keras.layers.Embedding) for each in within)
 
 
 def _pairs(given: Mapping[str, LayerWeights], wanted: Mapping[str, LayerWeights], by: Any) -> dict[str, str]:

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 from keras_mtl import balancers, build_model, optimizers, tasks
-from keras_mtl.evaluation import GainMatrix, affinity
+from keras_mtl.evaluation import GainMatrix, affinity, transfer_matrix
 from keras_mtl.evaluation._plan import make_plan
-from tests.unit.evaluation._pairs import TASKS, build, failing, held_out, labels, train
+from tests.unit.evaluation._pairs import TASKS, build, cached, failing, held_out, labels, never, train
 
 SETTINGS = {"epochs": 2, "optimizer": keras.optimizers.Adam(0.01), "verbose": 0, "seed": 3}
 
@@ -206,7 +206,7 @@ def test_a_model_alone_has_the_same_make():
         return build_model("mlp", subset, input_shape=(6,))
 
     affinity(noted, [tasks.Classification("a", 4), tasks.Regression("b")], train, held_out, epochs=1, verbose=0)
-    assert asked == [["a"], ["b"], ["a", "b"]]
+    assert asked == [["a"], ["a", "b"], ["a"], ["b"], ["a", "b"]]  # the first two to see that it makes new ones
 
 
 def test_the_name_that_keras_gives_an_optimizer_is_no_setting():
@@ -260,6 +260,49 @@ def test_a_model_that_goes_on_from_another_ones_weights_is_refused():
     affinity(of_base, TASKS[:2], train, held_out, epochs=1, verbose=0)
     for value, now in zip(before, base.get_weights(), strict=True):
         np.testing.assert_array_equal(value, now)
+
+
+def test_a_backbone_that_the_first_call_made_is_refused_before_any_training():
+    with pytest.raises(ValueError, match="`build` should make a new model.*2 trained weights"):
+        affinity(cached(), TASKS, never, never, epochs=1, verbose=0)
+
+
+def test_a_finished_folder_builds_nothing(tmp_path):
+    calls = []
+
+    def counted(subset):
+        calls.append(len(subset))
+        return build(subset)
+
+    arguments = (counted, TASKS[:2], train, held_out)
+    first = affinity(*arguments, folder=tmp_path / "results", epochs=1, verbose=0)
+    assert calls == [1, 2, 1, 1, 2]
+    again = affinity(*arguments, folder=tmp_path / "results", epochs=1, verbose=0)
+    assert len(calls) == 5
+    np.testing.assert_array_equal(first.metrics["validation"], again.metrics["validation"])
+
+
+@pytest.mark.parametrize("find", [affinity, transfer_matrix])
+def test_a_model_may_be_made_for_replicas(two_replicas, find):
+    def on_one(subset):
+        return build_model("mlp", subset, input_shape=(6,))
+
+    def on_two(subset):
+        with two_replicas.scope():
+            return on_one(subset)
+
+    parts = [held_out] * (2 if find is transfer_matrix else 1)
+    one, two = (find(make, TASKS[:2], train, *parts, epochs=1, verbose=0) for make in (on_one, on_two))
+    np.testing.assert_allclose(two.metrics["validation"], one.metrics["validation"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_labels_of_no_task_are_left_out(number):
+    x, y = labels(80, 0)
+    plain = tf.data.Dataset.from_tensor_slices((x, y)).batch(20)
+    more = tf.data.Dataset.from_tensor_slices((x, {**y, "z": y["b"]})).batch(20)
+    found = [affinity(build, TASKS[:number], each, each, epochs=1, verbose=0) for each in (plain, more)]
+    np.testing.assert_array_equal(*(each.metrics["validation"] for each in found))
 
 
 @pytest.mark.parametrize("made", [lambda subset: build(TASKS), lambda subset: None, lambda subset: keras.Sequential()])

@@ -9,6 +9,7 @@ from rich.console import Console
 from keras_mtl import balancers, build_model, evaluation, tasks
 from keras_mtl.evaluation import Report, Result
 from tests.models import largest_difference, two_task_data
+from tests.unit.evaluation._pairs import cached
 
 KINDS = [tasks.Classification("a", 4), tasks.Regression("b")]
 
@@ -165,3 +166,11 @@ def test_a_backbone_that_earlier_models_trained_is_refused():
     sets = [data(seed) for seed in range(3)]
     with pytest.raises(ValueError, match="`build` should make a new model.*2 trained weights"):
         evaluation.compare(lambda subset: build_model(backbone, subset), KINDS, *sets, epochs=1)
+
+
+def test_a_backbone_that_the_first_call_made_is_refused_before_any_training():
+    trained = []
+    sets = [data(seed) for seed in range(3)]
+    with pytest.raises(ValueError, match="`build` should make a new model.*2 trained weights"):
+        evaluation.compare(cached(), KINDS, *sets, epochs=1, callbacks=trained.append)
+    assert not trained

@@ -6,7 +6,7 @@ import pytest
 
 from keras_mtl import MultiTaskModel, build_model, tasks
 from keras_mtl.evaluation import transfer_matrix
-from tests.unit.evaluation._pairs import TASKS, build, held_out, train
+from tests.unit.evaluation._pairs import TASKS, build, cached, held_out, never, train
 
 SETTINGS = {"epochs": 2, "optimizer": keras.optimizers.Adam(0.01), "verbose": 0, "seed": 3}
 
@@ -66,3 +66,8 @@ def test_tasks_without_shared_weights_are_refused():
     kinds = [tasks.Regression("b"), tasks.Regression("c")]
     with pytest.raises(ValueError, match=r"by shared weights.*Received: tasks \['b', 'c'\]"):
         transfer_matrix(apart, kinds, train, held_out, train, **SETTINGS)
+
+
+def test_a_backbone_that_the_first_call_made_is_refused_before_any_training():
+    with pytest.raises(ValueError, match="`build` should make a new model.*2 trained weights"):
+        transfer_matrix(cached(), TASKS, never, never, never, epochs=1, verbose=0)

@@ -1,5 +1,7 @@
 """Source and target in turn: the shared weights go back and forth, and it ends when neither gains."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -158,3 +160,27 @@ def test_all_data_are_checked_before_any_training():
 def test_a_round_of_nan_is_beaten(errors, gained):
     source, _ = models()
     assert _gained(source, [{"price_mae": value} for value in errors]) == gained
+
+
+def test_other_words_are_said_once_and_before_any_training():
+    def reading(words, name):
+        text = keras.Input((1,), dtype="string")
+        lookup = keras.layers.StringLookup(vocabulary=words, output_mode="multi_hot")
+        model = mtl.build_model(
+            keras.Model(text, keras.layers.Dense(2, name="dense")(lookup(text))), [tasks.Regression(name)]
+        )
+        model.compile("adam", run_eagerly=True)
+        return model
+
+    price, size = ((tf.constant([["x"], ["p"]]), {name: np.ones(2, "float32")}) for name in ("price", "size"))
+    source, target = reading(["x", "y"], "price"), reading(["p", "q"], "size")
+    held = {"source_validation": price, "target_validation": size}
+    with pytest.warns(UserWarning, match=r"different vocabularies.*\['dense'\]") as said:
+        transfer.alternate(source, target, price, size, **held, rounds=2, patience=2)
+    assert len([warning for warning in said if "vocabularies" in str(warning.message)]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        before = int(source.optimizer.iterations)
+        with pytest.raises(UserWarning, match="different vocabularies"):
+            transfer.alternate(source, target, price, size, **held)
+    assert int(source.optimizer.iterations) == before

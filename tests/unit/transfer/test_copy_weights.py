@@ -270,15 +270,58 @@ def test_a_compiled_model_within_another_is_its_layers():
     assert [path.rpartition("/")[2] for path in report.copied] == ["dense_0", "dense_1", "a_logits", "b_logits"]
 
 
-def test_other_vocabularies_are_said():
-    def reads(words):
-        inputs = keras.Input((3,), dtype="string")
-        lookup = keras.layers.StringLookup(vocabulary=words, name="words")
-        embedded = keras.layers.Embedding(4, 2, name="vectors")(lookup(inputs))
-        return keras.Model(inputs, keras.layers.Dense(1, name="top")(embedded))
+def reading(words, lookup="words", vectors="vectors", nested=False, holder=False):
+    """Words by a lookup, and places by none, each with an embedding."""
+    text, places = keras.Input((3,), dtype="string"), keras.Input((3,), dtype="int32")
+    numbers = keras.layers.StringLookup(vocabulary=words, name=lookup)(text)
+    numbers = keras.layers.Reshape((3,))(numbers)
+    embedding = keras.layers.Embedding(len(words) + 1, 2, name=vectors)
+    if nested:
+        inner = keras.Input((3,), dtype="int64")
+        embedding = keras.Model(inner, embedding(inner), name="encoder")
+    elif holder:
+        embedding = Holder(embedding, name="holder")
+    sum_of_both = embedding(numbers) + keras.layers.Embedding(3, 2, name="positions")(places)
+    return keras.Model([text, places], keras.layers.Dense(1, name="top")(sum_of_both))
 
-    first, same_words, other_words = reads(["x", "y", "z"]), reads(["x", "y", "z"]), reads(["p", "q", "r"])
-    transfer.copy_weights(first, same_words)
-    transfer.copy_weights(first, other_words, {"top": "top"})
-    with pytest.warns(UserWarning, match="different vocabularies"):
-        transfer.copy_weights(first, other_words)
+
+class Holder(keras.layers.Layer):
+    def __init__(self, inner, **kwargs):
+        super().__init__(**kwargs)
+        self.layers = [inner]
+
+    def build(self, shape):
+        self.layers[0].build(shape)
+
+    def call(self, x):
+        return self.layers[0](x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"), [({}, "vectors"), ({"nested": True}, "encoder/vectors"), ({"holder": True}, "holder/vectors")]
+)
+def test_other_words_are_said(kind, path):
+    first, other_words = reading(["x", "y", "z"], **kind), reading(["p", "q", "r"], "others", **kind)
+    with pytest.warns(UserWarning, match=rf"different vocabularies.*the layers \['{path}'\] of the target") as said:
+        report = transfer.copy_weights(first, other_words)
+    assert path in report.copied
+    assert [each.filename for each in said if issubclass(each.category, UserWarning)] == [__file__]
+
+
+def test_words_that_are_the_same_or_not_read_are_not_spoken_of(tmp_path):
+    first = reading(["x", "y", "z"])
+    transfer.copy_weights(first, reading(["x", "y", "z"], "others"))
+    transfer.copy_weights(first, reading(["p", "q", "r"]), {"positions": "positions", "top": "top"})
+    transfer.copy_weights(first, reading(["p", "q"]))  # of other shapes: positions and the top alone
+    first.save(tmp_path / "first.keras")
+    transfer.copy_weights(tmp_path / "first.keras", reading(["p", "q", "r"]))
+
+
+def test_words_without_an_embedding_are_said_too():
+    def reads(words):
+        text = keras.Input((1,), dtype="string")
+        lookup = keras.layers.StringLookup(vocabulary=words, output_mode="multi_hot")
+        return keras.Model(text, keras.layers.Dense(1, name="top")(lookup(text)))
+
+    with pytest.warns(UserWarning, match=r"different vocabularies.*\['top'\]"):
+        transfer.copy_weights(reads(["x", "y"]), reads(["p", "q"]))
