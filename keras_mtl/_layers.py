@@ -15,13 +15,12 @@ from keras_mtl._graph import calls_between, key_of
 # The names that `keras.applications` gives to the layers of one block: block1a_bn, conv2_block1_1_conv, block_3_expand;
 # and blocks_0, as others have it.
 _BLOCK = re.compile(r"(.*?(?:blocks?|expanded_conv)_?\d*[a-z]?)(?:_|$)")
-_NORMALIZATION = (
+NORMALIZATIONS = (
     keras.layers.BatchNormalization,
     keras.layers.GroupNormalization,
     keras.layers.LayerNormalization,
     keras.layers.RMSNormalization,
 )
-_LOOKUPS = (keras.layers.IntegerLookup, keras.layers.StringLookup, keras.layers.TextVectorization)
 
 
 def layers_by_path(model: keras.Model) -> dict[str, keras.layers.Layer]:
@@ -51,10 +50,16 @@ def inner_layers(layer: Any) -> list[keras.layers.Layer]:
 
 
 def vocabularies(layer: Any) -> list[tuple[str, list[Any]]]:
-    """The vocabulary of each layer within one, or a model, that looks up words or numbers in it, with its name."""
-    return [
-        (each.name, list(each.get_vocabulary())) for each in [*inner_layers(layer), layer] if isinstance(each, _LOOKUPS)
-    ]
+    """The vocabulary of each layer within one, or a model, that looks up words or numbers in one, with its name."""
+    lookups = [each for each in [*inner_layers(layer), layer] if hasattr(each, "get_vocabulary")]
+    return [(each.name, _vocabulary(each)) for each in lookups]
+
+
+def _vocabulary(lookup: Any) -> list[Any]:
+    try:
+        return list(lookup.get_vocabulary())
+    except ValueError:  # of tokenizers of KerasHub that have none yet
+        return []
 
 
 def matches(pattern: str, path: str) -> bool:
@@ -124,7 +129,7 @@ def _blocks(nodes: Sequence[Any], before: Mapping[int, str]) -> dict[int, str]:
         elif getattr(layer, "weights", ()):
             named = _BLOCK.match(layer.name)
             own = named[1] if named else f"{layer.name} {id(layer)}"
-            joins = source is not None and not named and isinstance(layer, _NORMALIZATION)
+            joins = source is not None and not named and isinstance(layer, NORMALIZATIONS)
             block = blocks.setdefault(id(layer), str(source) if joins else own)
         if block is not None:
             through.update({key_of(each): block for each in node.outputs})

@@ -24,7 +24,8 @@ def with_creations(make: Callable[[], Any]) -> tuple[Any, Callable[[keras.Variab
         value = variable.value
         strategy = getattr(value, "distribute_strategy", None)  # of a value that has a part on each replica
         parts = [value] if strategy is None else strategy.experimental_local_results(value)
-        # What was made is kept alive: an identity may be another's once its owner is gone.
-        return all(any(part is each for each in created) for part in parts)
+        # What was made is kept alive: an identity may be another's once its owner is gone. Within a strategy's scope it
+        # is the whole that was seen to be made, in one that the function enters the parts.
+        return any(value is each for each in created) or all(any(part is each for each in created) for part in parts)
 
     return found, is_new

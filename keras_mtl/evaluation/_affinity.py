@@ -102,8 +102,11 @@ def affinity(
     def jobs(found: Mapping[str, Found]) -> list[Job]:
         return [Job(group, [_run(group)]) for group in sets if _run(group) not in found]
 
-    groups = [found_tasks[:1], found_tasks[:2]]
-    found = carry_out(plan, "affinity", train_together, jobs, groups, folder=folder, workers=workers, verbose=verbose)
+    def check() -> None:
+        for group in (found_tasks[:1], found_tasks[:2]):  # only a second call shows that `build` keeps what it made
+            plan.build_for(group)
+
+    found = carry_out(plan, "affinity", train_together, jobs, check, folder=folder, workers=workers, verbose=verbose)
     metrics = np.empty((len(names), len(names)))
     for row, source in enumerate(names):
         for column, target in enumerate(names):

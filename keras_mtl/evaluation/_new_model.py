@@ -40,12 +40,3 @@ def new_model(build: Callable[[Sequence[Task]], Any], tasks: Sequence[Task], see
             "Make or load the backbone within `build`, or freeze it, statistics included."
         )
     return model
-
-
-def check_build(build: Callable[[Sequence[Task]], Any], groups: Sequence[Sequence[Task]], seed: int) -> None:
-    """Has models of some groups of tasks made, two or more, and let go: raises a `ValueError` as `new_model` does.
-
-    Only at its second call does it show that a function keeps what it made at the first.
-    """
-    for tasks in groups:
-        new_model(build, tasks, seed)

@@ -16,9 +16,7 @@ import keras
 
 from keras_mtl._checks import check_integer
 from keras_mtl._files import replacing
-from keras_mtl.evaluation._new_model import check_build
 from keras_mtl.evaluation._plan import Found, Plan, check_sendable
-from keras_mtl.tasks import Task
 
 _SETTINGS = "settings.json"
 
@@ -45,7 +43,7 @@ def carry_out(
     kind: str,
     work: Work,
     jobs: Callable[[Mapping[str, Found]], Sequence[Job]],
-    groups: Sequence[Sequence[Task]],
+    check: Callable[[], None],
     *,
     folder: Any,
     workers: Any,
@@ -58,7 +56,7 @@ def carry_out(
         kind: what they are for.
         work: a function that can be imported.
         jobs: what is left to do, from what was found already.
-        groups: two or more groups of tasks, for which models are made before the first run, to see that they can be.
+        check: raises a `ValueError`, before the first run and before the folder is made, if `build` is not right.
         folder: where results are kept, or None.
         workers: the number of processes; 1 is this one.
         verbose: whether progress is shown.
@@ -67,8 +65,8 @@ def carry_out(
         What was found, by run.
 
     Raises:
-        ValueError: if the folder has results of other settings, the plan cannot be sent to another process, or `build`
-            makes no new models of the tasks.
+        ValueError: if the folder has results of other settings, the plan cannot be sent to another process, or `check`
+            raises it.
     """
     check_integer(workers, "workers")
     if workers > 1:
@@ -78,7 +76,10 @@ def carry_out(
     left = list(jobs(found))
     names = [name for job in left for name in job.runs]
     if left:
-        check_build(plan.build, groups, plan.seed)
+        check()
+    if path is not None and not (path / _SETTINGS).is_file():
+        with replacing(path / _SETTINGS, overwrite=False) as new:
+            new.write_text(json.dumps(plan.settings(kind), indent=2), encoding="utf-8")
     bar = keras.utils.Progbar(len(names), unit_name="run") if verbose and names else None
     count = 0
 
@@ -138,8 +139,6 @@ def _taken_up(path: Path, settings: Mapping[str, Any]) -> dict[str, Found]:
                 f"Parameter `folder` should be a folder that is not there yet, is empty, or has results of the same "
                 f"settings. Received: `{path}`, which has no {_SETTINGS}."
             )
-        with replacing(path / _SETTINGS, overwrite=False) as new:
-            new.write_text(json.dumps(settings, indent=2), encoding="utf-8")
         return {}
     before = json.loads((path / _SETTINGS).read_text(encoding="utf-8"))
     different = [key for key in settings if before.get(key) != settings[key]]

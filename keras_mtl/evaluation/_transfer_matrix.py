@@ -97,9 +97,12 @@ def transfer_matrix(
                 left.append(Job((source, targets), [source, *(_run(source, target) for target in targets)]))
         return left
 
-    groups = [found_tasks, found_tasks]
+    def check() -> None:
+        for _ in range(2):  # only a second call shows that `build` keeps what it made
+            _whole(plan)
+
     found = carry_out(
-        plan, "transfer_matrix", transfer_from, jobs, groups, folder=folder, workers=workers, verbose=verbose
+        plan, "transfer_matrix", transfer_from, jobs, check, folder=folder, workers=workers, verbose=verbose
     )
     metrics = {
         part: np.array(
@@ -117,15 +120,25 @@ def _run(source: str, target: str) -> str:
     return f"{source}-{target}"
 
 
-def transfer_from(plan: Plan, argument: tuple[str, Sequence[str]]) -> Iterator[tuple[str, Found]]:
-    """Trains on one task, and from there on others, each from the same state."""
-    source, targets = argument
+def _whole(plan: Plan) -> MultiTaskModel:
+    """A new model of all tasks.
+
+    Raises:
+        ValueError: if they share no weights.
+    """
     whole = plan.build_for(plan.get_tasks())
     if not whole.partition.shared_layers:
         raise ValueError(
             "What is learnt on one task comes to another by shared weights, and no weight of the model that `build` "
             f"makes leads to two outputs. Received: tasks {[task.name for task in whole.tasks]}."
         )
+    return whole
+
+
+def transfer_from(plan: Plan, argument: tuple[str, Sequence[str]]) -> Iterator[tuple[str, Found]]:
+    """Trains on one task, and from there on others, each from the same state."""
+    source, targets = argument
+    whole = _whole(plan)
     with whole.distribute_strategy.scope():
         alone = {
             task.name: MultiTaskModel(whole.input, {task.name: whole.output[task.name]}, [task]) for task in whole.tasks

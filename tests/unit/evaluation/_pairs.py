@@ -1,5 +1,7 @@
 """What other processes import."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
@@ -38,14 +40,15 @@ def failing(subset):
     return build(subset)
 
 
-def cached():
-    """A function that keeps the backbone of its first call."""
+def cached(scope=contextlib.nullcontext):
+    """A function that keeps the backbone of its first call, made within a strategy's scope."""
     kept = []
 
     def build_on_it(subset):
-        if not kept:
-            kept.append(keras.Sequential([keras.Input((6,)), keras.layers.Dense(8)]))
-        return build_model(kept[0], subset)
+        with scope():
+            if not kept:
+                kept.append(keras.Sequential([keras.Input((6,)), keras.layers.Dense(8)]))
+            return build_model(kept[0], subset)
 
     return build_on_it
 

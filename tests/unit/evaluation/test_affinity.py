@@ -1,5 +1,6 @@
 """Pairs trained together: each model is what training it by hand gives; what is done is kept and not done again."""
 
+import contextlib
 import json
 
 import keras
@@ -104,11 +105,11 @@ def test_a_task_may_be_called_settings(tmp_path):
 )
 def test_a_folder_of_other_settings_is_refused(change, key, tmp_path):
     arguments = {"build": build, "tasks": TASKS, "train": train, "validation": held_out, **SETTINGS}
-    broken = {**arguments, "build": _broken}
+    broken = {**arguments, "train": _broken}
     with pytest.raises(RuntimeError):
         affinity(**broken, folder=tmp_path / "results")
     settings = tmp_path / "results" / "settings.json"
-    settings.write_text(settings.read_text().replace(f"{_broken.__module__}._broken", f"{build.__module__}.build"))
+    settings.write_text(settings.read_text().replace(f"{_broken.__module__}._broken", f"{train.__module__}.train"))
     (tmp_path / "results" / "a.json").write_text(json.dumps({"run": "a", "found": {"validation": {"a": 0.5}}}))
     with pytest.raises(ValueError, match=rf"made with other settings: \['{key}'\] differ"):
         affinity(**{**arguments, **change}, folder=tmp_path / "results")
@@ -282,17 +283,33 @@ def test_a_finished_folder_builds_nothing(tmp_path):
     np.testing.assert_array_equal(first.metrics["validation"], again.metrics["validation"])
 
 
-@pytest.mark.parametrize("find", [affinity, transfer_matrix])
-def test_a_model_may_be_made_for_replicas(two_replicas, find):
-    def on_one(subset):
+def test_a_build_that_is_refused_leaves_no_folder(tmp_path):
+    with pytest.raises(ValueError, match="`build` should make a new model"):
+        affinity(cached(), TASKS, never, never, folder=tmp_path / "results", epochs=1, verbose=0)
+    assert not (tmp_path / "results").exists()
+
+
+def matrix(build, tasks, train, part, **settings):
+    return transfer_matrix(build, tasks, train, part, part, **settings)
+
+
+@pytest.mark.parametrize("find", [affinity, matrix])
+@pytest.mark.parametrize("within", ["build", "call", "both"])
+def test_a_model_may_be_made_for_replicas(two_replicas, find, within):
+    def made(subset):
         return build_model("mlp", subset, input_shape=(6,))
 
     def on_two(subset):
-        with two_replicas.scope():
-            return on_one(subset)
+        with two_replicas.scope() if within != "call" else contextlib.nullcontext():
+            return made(subset)
 
-    parts = [held_out] * (2 if find is transfer_matrix else 1)
-    one, two = (find(make, TASKS[:2], train, *parts, epochs=1, verbose=0) for make in (on_one, on_two))
+    arguments = (TASKS[:2], train, held_out)
+    one = find(made, *arguments, epochs=1, verbose=0)
+    with two_replicas.scope() if within != "build" else contextlib.nullcontext():
+        two = find(on_two, *arguments, epochs=1, verbose=0)
+        kept = cached() if within == "call" else cached(two_replicas.scope)
+        with pytest.raises(ValueError, match="`build` should make a new model.*2 trained weights"):
+            find(kept, *arguments, epochs=1, verbose=0)
     np.testing.assert_allclose(two.metrics["validation"], one.metrics["validation"], rtol=1e-5)
 
 

@@ -1,5 +1,7 @@
 """The comparison is matched, selects on validation, and says when sharing did not help."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -174,3 +176,20 @@ def test_a_backbone_that_the_first_call_made_is_refused_before_any_training():
     with pytest.raises(ValueError, match="`build` should make a new model.*2 trained weights"):
         evaluation.compare(cached(), KINDS, *sets, epochs=1, callbacks=trained.append)
     assert not trained
+
+
+@pytest.mark.parametrize("within", ["build", "call"])
+def test_a_model_may_be_made_for_replicas(two_replicas, within):
+    def made(subset):
+        return build_model("mlp", subset, input_shape=(6,))
+
+    def on_two(subset):
+        with two_replicas.scope():
+            return made(subset)
+
+    sets = [data(seed) for seed in range(3)]
+    one = evaluation.compare(made, KINDS, *sets, balancers=["equal"], epochs=1)
+    with two_replicas.scope() if within == "call" else contextlib.nullcontext():
+        two = evaluation.compare(made if within == "call" else on_two, KINDS, *sets, balancers=["equal"], epochs=1)
+    for first, second in zip([*one.single_task.values(), one.best], [*two.single_task.values(), two.best], strict=True):
+        assert second.test == pytest.approx(first.test, rel=1e-5)
