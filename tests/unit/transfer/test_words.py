@@ -86,23 +86,26 @@ def test_a_file_has_no_words(tmp_path):
     assert named(tmp_path / "source.keras", with_places(PQR, "words", "plain")) == []
 
 
-def two_columns(first, second, names, nested=False):
-    """Two lookups, each with an embedding of its own."""
+def two_columns(first, second, names, within=None):
+    """Two lookups, each with an embedding of its own; the lookups or the embeddings may be a model within."""
     inputs = [text((1,)), text((1,))]
     found = [lookup(first)(inputs[0]), lookup(second)(inputs[1])]
-    if nested:
+    if within == "lookups":
         found = keras.Model(inputs, found, name="lookups")(inputs)
-    vectors = [layers.Embedding(4, 2, name=name)(each) for name, each in zip(names, found, strict=True)]
+    numbers = [keras.Input((1,), dtype="int64") for _ in names] if within == "encoder" else found
+    vectors = [layers.Embedding(4, 2, name=name)(each) for name, each in zip(names, numbers, strict=True)]
+    vectors = keras.Model(numbers, vectors, name="encoder")(found) if within == "encoder" else vectors
     return keras.Model(inputs, layers.Dense(1, name="top")(layers.Add()(vectors)))
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_each_column_is_judged_by_its_own_words(nested):
-    source = two_columns(XYZ, PQR, ("a", "b"), nested)
-    assert named(source, two_columns(XYZ, XYZ, ("a", "b"), nested)) == ["b"]
-    crossed = two_columns(PQR, XYZ, ("c", "d"), nested)
-    assert named(source, crossed, {"c": "b", "d": "a"}) == []
-    assert named(source, crossed, {"c": "a", "d": "b"}) == ["c", "d"]
+@pytest.mark.parametrize(("within", "prefix"), [(None, ""), ("lookups", ""), ("encoder", "encoder/")])
+def test_each_column_is_judged_by_its_own_words(within, prefix):
+    source = two_columns(XYZ, PQR, ("a", "b"), within)
+    assert named(source, two_columns(XYZ, XYZ, ("a", "b"), within)) == [f"{prefix}b"]
+    crossed = two_columns(PQR, XYZ, ("c", "d"), within)
+    c, d, a, b = (f"{prefix}{name}" for name in "cdab")
+    assert named(source, crossed, {c: b, d: a}) == []
+    assert named(source, crossed, {c: a, d: b}) == [c, d]
 
 
 def shared(*vocabularies):
