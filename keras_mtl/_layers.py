@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_mtl._graph import calls_between, key_of
 
@@ -57,9 +58,10 @@ def vocabularies(layer: Any) -> list[tuple[str, list[Any]]]:
 
 def _vocabulary(lookup: Any) -> list[Any]:
     try:
-        return list(lookup.get_vocabulary())
-    except ValueError:  # of tokenizers of KerasHub that have none yet
+        found = lookup.get_vocabulary()
+    except Exception:  # whatever another library's raises that has none, or none yet
         return []
+    return list(found) if isinstance(found, (list, tuple, np.ndarray)) else []  # by number: of other kinds unknown
 
 
 def matches(pattern: str, path: str) -> bool:

@@ -73,12 +73,13 @@ def carry_out(
         check_sendable(plan)
     path = None if folder is None else Path(folder)
     found = {} if path is None else _taken_up(path, plan.settings(kind))
+    begins = path is not None and not (path / _SETTINGS).is_file()
     left = list(jobs(found))
     names = [name for job in left for name in job.runs]
     if left:
         check()
-    if path is not None and not (path / _SETTINGS).is_file():
-        with replacing(path / _SETTINGS, overwrite=False) as new:
+    if path is not None and begins:
+        with replacing(path / _SETTINGS, overwrite=False) as new:  # raises if another call has begun there meanwhile
             new.write_text(json.dumps(plan.settings(kind), indent=2), encoding="utf-8")
     bar = keras.utils.Progbar(len(names), unit_name="run") if verbose and names else None
     count = 0

@@ -67,7 +67,8 @@ def alternate(
     Use it where source and target tasks have data of their own and are to help each other through one backbone. A
     round is: train the source model, carry the shared weights to the target model, train that, and carry them back;
     then both are evaluated, with the same shared weights. It ends early when no primary metric of a task of either was
-    better than in all rounds before. Each model keeps its optimizer and balancer throughout.
+    better than in all rounds before. Each model keeps its optimizer and balancer throughout. Vocabularies are not
+    carried: a warning names layers that read other words in the target than in the source.
 
     Args:
         source: a compiled model of the source tasks.

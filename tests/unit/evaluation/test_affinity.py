@@ -293,6 +293,20 @@ def matrix(build, tasks, train, part, **settings):
     return transfer_matrix(build, tasks, train, part, part, **settings)
 
 
+def test_a_folder_in_which_another_call_began_meanwhile_is_left_to_it(tmp_path):
+    folder = tmp_path / "results"
+
+    def beginning(subset):
+        folder.mkdir(exist_ok=True)
+        (folder / "settings.json").write_text("another's")
+        return build(subset)
+
+    with pytest.raises(FileExistsError, match="settings.json"):
+        affinity(beginning, TASKS, never, never, folder=folder, epochs=1, verbose=0)
+    assert [path.name for path in folder.iterdir()] == ["settings.json"]
+    assert (folder / "settings.json").read_text() == "another's"
+
+
 @pytest.mark.parametrize("find", [affinity, matrix])
 @pytest.mark.parametrize("within", ["build", "call", "both"])
 def test_a_model_may_be_made_for_replicas(two_replicas, find, within):

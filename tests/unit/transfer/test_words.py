@@ -141,6 +141,29 @@ def test_words_without_an_embedding():
     assert named(counted(["x", "y"]), counted(["p", "q"]), {"top": "top"}) == ["top"]
 
 
+def test_columns_side_by_side_stand_in_their_order():
+    def model(*vocabularies):
+        inputs = [text((1,)) for _ in vocabularies]
+        found = [lookup(words, output_mode="multi_hot")(each) for words, each in zip(vocabularies, inputs, strict=True)]
+        return keras.Model(inputs, layers.Dense(1, name="top")(layers.Concatenate()(found)))
+
+    assert named(model(XYZ, PQR), model(XYZ, PQR)) == []
+    assert named(model(XYZ, PQR), model(PQR, XYZ)) == named(model(XYZ, PQR), model(XYZ, XYZ)) == ["top"]
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_a_model_within_that_is_called_by_name(as_dict):
+    def model(words):
+        inner = {name: keras.Input((1,), dtype="int64", name=name) for name in ("b", "a")}
+        vectors = [layers.Embedding(4, 2, name=f"of_{name}")(each) for name, each in inner.items()]
+        encoder = keras.Model(inner if as_dict else list(inner.values()), layers.Add()(vectors), name="encoder")
+        inputs = [text((1,)), keras.Input((1,), dtype="int64")]
+        found = encoder({"a": inputs[1], "b": lookup(words)(inputs[0])})
+        return keras.Model(inputs, layers.Dense(1, name="top")(found))
+
+    assert named(model(XYZ), model(PQR)) == ["encoder/of_b"]
+
+
 @pytest.mark.parametrize(
     "kind", [lambda numbers: layers.IntegerLookup(vocabulary=numbers), lambda numbers: Tokenizer(numbers)]
 )
@@ -156,13 +179,13 @@ def test_lookups_of_other_kinds(kind):
 class Tokenizer(layers.Layer):
     """One of another library."""
 
-    def __init__(self, vocabulary=None):
+    def __init__(self, vocabulary):
         super().__init__()
         self.vocabulary = vocabulary
 
     def get_vocabulary(self):
-        if self.vocabulary is None:
-            raise ValueError("No vocabulary has been set")
+        if isinstance(self.vocabulary, Exception):
+            raise self.vocabulary
         return self.vocabulary
 
     def call(self, x):
@@ -175,7 +198,8 @@ def test_without_words_on_one_side_nothing_is_said():
 
     one, other = model(layers.IntegerLookup(vocabulary=[1, 2, 3])), model(layers.Identity())
     assert named(one, other) == named(other, one) == []
-    assert named(one, model(Tokenizer())) == []
+    for nothing in (NotImplementedError("none"), ValueError("none yet"), None, {4: 0, 5: 1, 6: 2}.keys()):
+        assert named(one, model(Tokenizer(nothing))) == named(model(Tokenizer(nothing)), one) == []
 
 
 def test_the_last_of_two_lookups_counts():
