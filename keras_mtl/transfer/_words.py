@@ -110,8 +110,7 @@ def _inputs_of(node: Any) -> list[tuple[Any, Any]]:
     model, arguments = node.operation, node.arguments.args
     if not (arguments and isinstance(arguments[0], Mapping)):
         return list(zip(model.inputs, node.input_tensors, strict=False))  # masks may follow
-    named = model.input if isinstance(model.input, Mapping) else {each.name: each for each in model.inputs}
-    return [(inner, arguments[0][name]) for name, inner in named.items() if name in arguments[0]]
+    return [(inner, arguments[0][inner.name]) for inner in model.inputs if inner.name in arguments[0]]
 
 
 def _merged(parts: Sequence[_Words]) -> _Words:

