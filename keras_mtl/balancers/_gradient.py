@@ -218,4 +218,4 @@ class GradientBalancer(DirectionBalancer):
         counted = ops.logical_and(active, finite)
         with self.random_streams_kept_unless(ops.any(counted)):
             found = self(jacobian, counted)
-        return ops.where(finite, found, float("nan"))
+        return ops.cond(finite, lambda: found, lambda: ops.full_like(found, float("nan")))

@@ -111,11 +111,16 @@ def _by_number(gradients: TaskGradients, loss_weights: Any, balancer: Any, activ
         if matrix is None:
             found.append(None)
             continue
-        rows = tf.cast(matrix, dtype) * tf.expand_dims(tf.gather(loss_weights, tasks) / scale, 1)
+        rows = _times_rows(tf.cast(matrix, dtype), tf.gather(loss_weights, tasks) / scale)
         # It is the same on each replica, and the optimizer sums.
         direction = balancer.direction(rows, tf.gather(active, tasks)) * scale / num_replicas()
         found.append(tf.cast(tf.reshape(direction, variable.shape), variable.dtype))
     return found
+
+
+def _times_rows(rows: Any, factors: Any) -> Any:
+    """Each row times its factor; where all are 1, as they are by default, the rows themselves, without a copy."""
+    return tf.cond(tf.reduce_all(factors == 1), lambda: rows, lambda: rows * tf.expand_dims(factors, 1))
 
 
 def _by_jacobian(gradients: TaskGradients, loss_weights: Any, balancer: Any, active: Any) -> list[Any]:

@@ -317,3 +317,24 @@ def test_gradients_of_features_know_nothing_of_the_scale_of_the_loss():
         trunk, _ = step(model, *data())
         found.append(trunk)
     np.testing.assert_allclose(found[0], found[1], rtol=0.05, atol=1e-2 * np.abs(found[0]).max())
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), (2.0, 0.5, 1.0)])
+def test_the_weights_of_the_losses_multiply_the_rows(weights):
+    """With a full leak, GradDrop is the sum. Where all weights are 1 nothing is multiplied."""
+    named = {task: {"weight": weight} for task, weight in zip(NAMES, weights, strict=True)}
+    model = make(["fixed", balancers.GradDrop(leak=1.0)], **named)
+    x, y = data()
+    expected = np.array(weights) @ stack(gradients(model, x, y), "trunk")
+    np.testing.assert_allclose(step(model, x, y)[0], expected, rtol=1e-3, atol=2e-5)
+
+
+def test_the_scale_of_float16_comes_out_of_the_rows_again():
+    steps = []
+    for scale in (1.0, 256.0):
+        with policies("mixed_float16"):
+            optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=scale)
+            model = make(balancers.GradDrop(leak=1.0), optimizer=optimizer)
+        steps.append(step(model, *data())[0])
+    assert np.abs(steps[0]).max() > 0.1
+    np.testing.assert_allclose(*steps, rtol=2e-2, atol=2e-3)
