@@ -9,8 +9,6 @@ from keras import ops
 
 # The distance from 1 to the next number, and the smallest number of full precision.
 _PRECISION = {
-    "bfloat16": (2.0**-7, 2.0**-126),
-    "float16": (2.0**-10, 2.0**-14),
     "float32": (2.0**-23, 2.0**-126),
     "float64": (2.0**-52, 2.0**-1022),
 }

@@ -22,8 +22,11 @@ class Balancer(keras.layers.Layer):
     `useful_for_one_task`.
 
     Args:
-        dtype: what the maths is computed in. Defaults to float32, under mixed precision too.
+        dtype: what the maths is computed in, float32 or float64. Defaults to float32, under mixed precision too.
         **kwargs: the other arguments of `keras.layers.Layer`: `name`, `trainable`.
+
+    Raises:
+        ValueError: if `dtype` is another one.
     """
 
     #: Where the method was published, or None for what needs no source.
@@ -45,6 +48,13 @@ class Balancer(keras.layers.Layer):
 
     def __init__(self, *, dtype: Any = "float32", **kwargs: Any) -> None:
         super().__init__(dtype=dtype, **kwargs)
+        types = {self.compute_dtype, self.variable_dtype}
+        if types not in ({"float32"}, {"float64"}):
+            raise ValueError(
+                f"Parameter `dtype` of the balancer `{type(self).__name__}` should be float32 or float64: shorter "
+                f"numbers do not tell the tasks' gradients apart. Received: dtype={dtype!r}. Under mixed precision, "
+                "leave it as it is."
+            )
         self._owner: Callable[[], keras.Model | None] = lambda: None
 
     def bind(

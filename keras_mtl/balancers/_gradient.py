@@ -65,7 +65,8 @@ class GramianBalancer(DirectionBalancer):
         gradients: which gradients. `"shared"`: of all shared parameters, exactly, at the cost of one backward pass a
             task. `"features"`: of the features where shared and task-specific layers meet, which costs next to
             nothing (O. Sener, V. Koltun, NeurIPS 2018, section 3.3). Defaults to `"shared"`.
-        update_every: the number of steps for which weights are used, before they are worked out anew. Defaults to 1.
+        update_every: the number of steps for which weights are used, before they are worked out anew; sooner in a step
+            with a task that was not active when they were. Defaults to 1.
         **kwargs: the arguments of `keras.layers.Layer`: `name`, `trainable`, and `dtype`, by default float32.
     """
 
@@ -89,7 +90,7 @@ class GramianBalancer(DirectionBalancer):
             self._known = self.add_weight(
                 shape=tasks, dtype="bool", initializer="zeros", trainable=False, name="known_weights"
             )
-            self._age = self.add_weight(shape=tasks, dtype="int32", initializer="zeros", trainable=False, name="age")
+            self._age = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False, name="age")
         super().build(input_shape)
 
     @abc.abstractmethod
@@ -131,23 +132,39 @@ class GramianBalancer(DirectionBalancer):
         with self.random_streams_kept_unless(ops.any(counted)):
             weights = ops.where(counted, self(ops.where(pairs, gramian, 0.0), counted), 0.0)
         if self.update_every > 1:
+            any_counts = ops.any(counted)
             self._last_weights.assign(ops.where(counted, weights, self._last_weights))
-            self._known.assign(ops.logical_or(counted, self._known))
-            self._age.assign(ops.where(counted, 0, self._age))
+            self._known.assign(ops.where(any_counts, counted, self._known))
+            self._age.assign(ops.where(any_counts, 0, self._age))
         return ops.where(finite, weights, float("nan"))
+
+    def weigh_when_due(self, gramian: Any, active: Any) -> Any:
+        """As `weigh`, but with `update_every` the last weights where new ones are not due. Counts the step.
+
+        Args:
+            gramian: the inner products of the tasks' gradients, `[num_tasks, num_tasks]`.
+            active: whether each task counts, booleans `[num_tasks]`.
+        """
+        if self.update_every == 1:
+            return self.weigh(gramian, active)
+        due = self.is_due(active)
+        weights = self.weigh(gramian, ops.logical_and(active, due))
+        self.advance(active)
+        return ops.where(due, weights, self.last_weights(active))
 
     def is_due(self, active: Any) -> Any:
         """Whether weights are to be worked out in this step, a boolean tensor, if `update_every` is above 1.
 
-        They are if those of a task that is active have served for that many steps, or are not known yet, because it
-        had no label before, or working them out failed, as a gradient was not finite.
+        They are if the last have served for that many steps, or a task is active that was not when they were worked
+        out: weights balance those tasks that were weighed together. Where working them out failed, as a gradient was
+        not finite, they stay due.
         """
-        old = ops.logical_or(ops.logical_not(self._known), self._age >= self.update_every)
-        return ops.any(ops.logical_and(active, old))
+        unknown = ops.logical_and(active, ops.logical_not(self._known))
+        return ops.logical_or(ops.any(unknown), ops.logical_and(ops.any(active), self._age >= self.update_every))
 
-    def advance(self) -> None:
-        """Counts a step, if `update_every` is above 1."""
-        self._age.assign(self._age + 1)
+    def advance(self, active: Any) -> None:
+        """Counts a step in which a task is active, if `update_every` is above 1."""
+        self._age.assign(self._age + ops.cast(ops.any(active), "int32"))
 
     def last_weights(self, active: Any) -> Any:
         """The weights worked out last, `[num_tasks]`, 0 for a task that is not active."""
@@ -156,14 +173,23 @@ class GramianBalancer(DirectionBalancer):
     def direction(self, jacobian: Any, active: Any = None) -> Any:
         """The weighted sum of the gradients, or of their moving averages where the method keeps such."""
         jacobian, active = self._prepared(jacobian, active)
-        finite = ops.all(ops.isfinite(jacobian))
+        finite = self.has_place(jacobian)
         tracked = self.track(ops.where(finite, jacobian, 0.0), ops.logical_and(active, finite))
         if self.needs_gramian:
             gramian = ops.matmul(tracked, ops.transpose(tracked))
         else:
             gramian = ops.zeros((jacobian.shape[0], jacobian.shape[0]), dtype=self.compute_dtype)
-        weights = self.weigh(gramian, ops.logical_and(active, finite))
+        weights = self.weigh_when_due(gramian, ops.logical_and(active, finite))
         return ops.where(finite, ops.matmul(weights, tracked), float("nan"))
+
+    def has_place(self, jacobian: Any) -> Any:
+        """Whether gradients are finite, and their squares too where the Gramian is needed, a boolean tensor.
+
+        Args:
+            jacobian: the tasks' gradients, those that do not count zero, `[num_tasks, num_parameters]`.
+        """
+        numbers = ops.sum(ops.square(jacobian), axis=1) if self.needs_gramian else jacobian
+        return ops.all(ops.isfinite(numbers))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""

@@ -38,7 +38,7 @@ def shared_gradients(
         return _by_jacobian(gradients, loss_weights, balancer, active)
     if not balancer.needs_gramian:
         nothing = tf.zeros((gradients.num_tasks, gradients.num_tasks), balancer.compute_dtype)
-        return gradients.combined(loss_weights * _due_weights(balancer, nothing, active))
+        return gradients.combined(loss_weights * balancer.weigh_when_due(nothing, active))
     if balancer.update_every == 1:
         return _by_gramian(gradients, loss_weights, balancer, active)
     if due is None:
@@ -47,7 +47,7 @@ def shared_gradients(
         found = _by_gramian(gradients, loss_weights, balancer, active)
     else:
         found = gradients.combined(loss_weights * balancer.last_weights(active))
-    balancer.advance()
+    balancer.advance(active)
     return found
 
 
@@ -85,22 +85,11 @@ def _feature_weights(gradients: TaskGradients, loss_weights: Any, balancer: Any,
     """The weights by the gradients of the features."""
     dtype = balancer.compute_dtype
     if not balancer.needs_jacobian:
-        gramian = gradients.feature_gramian(dtype) * _outer(loss_weights)
-        return _due_weights(balancer, gramian, active)
+        return balancer.weigh_when_due(gradients.feature_gramian(dtype) * _outer(loss_weights), active)
     jacobian = gradients.bias_gradients(dtype) * tf.expand_dims(loss_weights, 1)
-    finite = tf.reduce_all(tf.math.is_finite(jacobian))
+    finite = balancer.has_place(jacobian)
     tracked = balancer.track(tf.where(finite, jacobian, 0.0), tf.logical_and(active, finite))
     return balancer.weigh(tf.where(finite, tf.matmul(tracked, tracked, transpose_b=True), float("nan")), active)
-
-
-def _due_weights(balancer: Any, gramian: Any, active: Any) -> Any:
-    """The weights by a Gramian that costs next to nothing, worked out if they are due."""
-    if balancer.update_every == 1:
-        return balancer.weigh(gramian, active)
-    due = balancer.is_due(active)
-    weights = balancer.weigh(gramian, tf.logical_and(active, due))
-    balancer.advance()
-    return tf.where(due, weights, balancer.last_weights(active))
 
 
 def _by_number(gradients: TaskGradients, loss_weights: Any, balancer: Any, active: Any) -> list[Any]:
@@ -160,7 +149,8 @@ def _gramian(rows: Rows, gradients: TaskGradients, loss_weights: Any) -> Any:
     for tasks, matrix in rows:
         if matrix is None:
             continue
-        wide = tf.cast(matrix, dtype) if matrix.dtype.size < 4 else matrix  # parameters in half precision
+        # Parameters in half precision, or a balancer in double: products too are taken in the wider type.
+        wide = tf.cast(matrix, dtype) if matrix.dtype.size < dtype.size else matrix
         block = tf.cast(tf.matmul(wide, wide, transpose_b=True), dtype)  # [len(tasks), len(tasks)]
         if len(tasks) < num_tasks:
             place = tf.one_hot(tasks, num_tasks, dtype=dtype)

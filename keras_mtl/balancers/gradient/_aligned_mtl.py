@@ -29,7 +29,8 @@ class AlignedMTL(GramianBalancer):
     Differs from the official code in what counts as 0: components are told from rounding by the angles between the
     gradients alone, so that a task with a gradient 1e-6 as long as another's keeps its place. Where many gradients are
     nearly dependent (64 of them in 67 dimensions, each nearly opposite to the rest), the smallest singular value is
-    below what a Gramian in float32 can show, and the direction is not to be relied on.
+    below what a Gramian in float32 can show, and the direction is not to be relied on. The same holds under mixed
+    precision for gradients that are parallel but for the rounding of the layers, which is taken for a component.
 
     Args:
         scale: what becomes of the singular values: all are `"min"`, the smallest; `"median"`, the lower of the two in

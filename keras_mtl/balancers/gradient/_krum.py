@@ -62,7 +62,8 @@ class Krum(GramianBalancer):
 
     def call(self, gramian: Any, active: Any) -> Any:
         """One over the number of chosen tasks for each of them."""
-        num_tasks = gramian.shape[0]
+        num_tasks, dtype = gramian.shape[0], gramian.dtype
+        gramian = ops.cast(gramian, "float64")  # the distances of small gradients beside a huge one
         counted = ops.cast(active, gramian.dtype)
         num_active = ops.sum(ops.cast(active, "int32"))
         gramian = ops.divide_no_nan(gramian, ops.max(gramian))  # the largest is on the diagonal
@@ -76,7 +77,7 @@ class Krum(GramianBalancer):
         ranks = ops.cast(ops.argsort(ops.argsort(ops.where(active, scores, float("inf")))), "int32")
         num_selected = ops.where(num_active < self.num_faulty + 3, num_active, self.num_selected)
         chosen = counted * ops.cast(ranks < num_selected, gramian.dtype)
-        return chosen / ops.maximum(ops.sum(chosen), 1.0)
+        return ops.cast(chosen / ops.maximum(ops.sum(chosen), 1.0), dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""

@@ -163,3 +163,10 @@ def test_it_says_what_it_looks_at_and_costs(name):
     cls = balancers.classes()[name]
     assert isinstance(cls.needs, str)
     assert isinstance(cls.cost, str)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])
+def test_numbers_shorter_than_float32_are_refused(name, dtype):
+    for given in (dtype, keras.DTypePolicy(dtype)):
+        with pytest.raises(ValueError, match=f"`dtype` of the balancer .* float32 or float64.*{dtype}"):
+            new(name, dtype=given)

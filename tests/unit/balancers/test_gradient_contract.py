@@ -169,17 +169,21 @@ class TestGramianBalancers:
         np.testing.assert_array_equal(balancer.last_weights(active), found)
         some = np.arange(num_tasks) != 1
         np.testing.assert_array_equal(balancer.last_weights(some), found * some)
-        balancer.advance()
+        balancer.advance(active)
         for _ in range(4):
             due.append(bool(balancer.is_due(active)))
             if due[-1]:
                 balancer.weigh(jacobian @ jacobian.T, active)
-            balancer.advance()
+            balancer.advance(active)
         assert due == [False, True, False, True]
         found = np.asarray(balancer.last_weights(active))
         # A task that has no label keeps the weight that it had.
         balancer.weigh(jacobian @ jacobian.T, some)
         assert np.asarray(balancer.last_weights(active))[1] == found[1]
+        # It is for tasks that were weighed together that the weights serve.
+        assert not balancer.is_due(some)
+        assert not balancer.is_due(np.zeros(num_tasks, bool))
+        assert balancer.is_due(active)
         balancer.weigh(np.full((num_tasks, num_tasks), np.nan), active)
         assert np.all(np.isfinite(balancer.last_weights(active)))
 
@@ -188,3 +192,17 @@ class TestGramianBalancers:
         jacobian = inputs(num_tasks)[1]
         expected = np.asarray(new(name).weigh(jacobian @ jacobian.T, np.ones(num_tasks, bool)))
         np.testing.assert_array_equal(weights(new(name), jacobian), expected)
+
+    def test_a_loop_of_ones_own_uses_them_again_too(self, name):
+        """Of two kinds of gradients, in turn, those of the first step of three are weighed."""
+        num_tasks = usual_number_of_tasks(name)
+        kept, anew = bound(name, update_every=3), bound(name)
+        first = inputs(num_tasks)[1]
+        second = first[::-1] * np.linspace(1.0, 2.0, num_tasks)[:, None]
+        weights = np.asarray(anew.weigh(first @ first.T, np.ones(num_tasks, bool)))
+        for jacobian in (first, second, second):
+            np.testing.assert_allclose(kept.direction(jacobian), weights @ jacobian, rtol=1e-4, atol=1e-5)
+        assert kept.is_due(np.ones(num_tasks, bool))
+        bad = np.full_like(first, np.nan)
+        assert np.isnan(kept.direction(bad)).all()
+        assert kept.is_due(np.ones(num_tasks, bool))

@@ -146,7 +146,10 @@ def test_gradients_that_are_not_finite_leave_it_and_give_nothing(name):
     for seed in range(2):
         compiled(*inputs(num_tasks, seed))
     before = state(compiled.balancer)
-    for value in (float("nan"), float("inf"), -float("inf")):
+    values = [float("nan"), float("inf"), -float("inf")]
+    if isinstance(compiled.balancer, balancers.GramianBalancer) and compiled.balancer.needs_gramian:
+        values.append(1e25)  # its square has no place in float32
+    for value in values:
         losses, jacobian = inputs(num_tasks, 5)
         jacobian[1, 2] = value
         assert np.all(np.isnan(compiled(losses, jacobian)))

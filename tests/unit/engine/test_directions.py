@@ -338,3 +338,35 @@ def test_the_scale_of_float16_comes_out_of_the_rows_again():
         steps.append(step(model, *data())[0])
     assert np.abs(steps[0]).max() > 0.1
     np.testing.assert_allclose(*steps, rtol=2e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["aligned_mtl", "imtl_g", "config"])
+def test_products_of_a_balancer_in_double_are_taken_in_double(name):
+    """Three gradients that lie in a plane: what float32 rounds off is not a third direction."""
+    keras.utils.set_random_seed(0)
+    x = keras.Input((6,))
+    trunk = keras.layers.Dense(5, use_bias=False, name="trunk")(x)
+    outputs = {task: keras.layers.Dense(1, name=task)(trunk) for task in NAMES}
+    model = MultiTaskModel(x, outputs, [tasks.Regression(task) for task in NAMES])
+    weights = [model.get_layer(task).kernel for task in NAMES]
+    weights[2].assign(weights[0] + 2 * weights[1])
+    inputs = np.eye(6, dtype="float32")[:1]
+    y = {task: model(inputs)[task].numpy()[:, 0] - 1.0 for task in NAMES}  # each gradient is its head's kernel
+    matrix = stack(gradients(model, inputs, y), "trunk")
+    assert np.linalg.matrix_rank(matrix, tol=1e-5) == 2
+    model.compile(keras.optimizers.SGD(0.1), balancer=balancers.classes()[name](dtype="float64"))
+    expected = np.asarray(balancers.classes()[name](dtype="float64").direction(matrix))
+    found = step(model, inputs, y)[0]
+    assert np.linalg.norm(expected) > 0.1
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_weights_serve_for_tasks_that_were_weighed_together():
+    """Two batches of one task each, and one of all: no loss of the last rises along the step."""
+    model = make(balancers.UPGrad(update_every=10))
+    x, y = data()
+    for name in ("a", "b"):
+        step(model, x, y, sample_weight={task: np.full(16, float(task == name)) for task in NAMES})
+    matrix = stack(gradients(model, x, y), "trunk")
+    found, _ = step(model, x, y)
+    np.testing.assert_allclose(found, balancers.UPGrad(dtype="float64").direction(matrix), rtol=1e-3, atol=2e-4)

@@ -121,3 +121,9 @@ def test_it_needs_enough_tasks(arguments, needed):
 def test_arguments_are_checked(name, value):
     with pytest.raises(ValueError, match=f"Parameter `{name}` should be an integer .* Received: {name}={value}"):
         Krum(**{name: value})
+
+
+@pytest.mark.parametrize("size", [1e3, 1e14, 1e18])
+def test_small_gradients_are_told_apart_beside_a_huge_one(size):
+    gradients = np.array([[5e-3, 5e-3], [1e-3, 0.0], [1e-3, 1e-4], [1e-3, -1e-4], [size, 0.0]])
+    np.testing.assert_allclose(direction(Krum(1), gradients), [1e-3, 0.0], rtol=1e-6)
