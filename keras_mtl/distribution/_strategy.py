@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from rich.console import Console
 
 from keras_mtl._checks import check_number, check_one_of
 from keras_mtl._version import __version__
@@ -24,9 +25,10 @@ _KINDS = ("auto", "default", "mirrored", "multi_worker")
 def strategy(kind: str = "auto", *, timeout: float = 120.0) -> tf.distribute.Strategy:
     """A `tf.distribute` strategy, chosen by what the machine and its environment offer.
 
-    What was chosen is logged at level INFO, by the logger `keras_mtl.distribution`. Build and compile the model under
-    `distribution.scope`, or within `strategy(...).scope()`; `fit`, `evaluate`, `predict` and saving are called as
-    always. Batches are global: their examples are divided among the replicas, and the result is that of one device.
+    What `"auto"` picked is printed; the logger `keras_mtl.distribution` has it at level INFO, whatever the kind. Build
+    and compile the model under `distribution.scope`, or within `strategy(...).scope()`; `fit`, `evaluate`, `predict`
+    and saving are called as always. Batches are global: their examples are divided among the replicas, and the result
+    is that of one device.
 
     Several workers are processes that are started alike, each with a `TF_CONFIG` of its own. Call this before any
     other operation of TensorFlow there. The workers first wait for each other, `timeout` seconds at most, and compare
@@ -61,13 +63,13 @@ def strategy(kind: str = "auto", *, timeout: float = 120.0) -> tf.distribute.Str
             "set, or names no cluster."
         )
     if cluster is not None and (kind == "multi_worker" or len(cluster.addresses) > 1):
-        return _multi_worker(cluster, timeout)
+        return _multi_worker(cluster, timeout, kind)
     gpus = tf.config.list_logical_devices("GPU")
     if kind == "mirrored" or (kind == "auto" and len(gpus) > 1):
         devices = [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
-        _LOGGER.info("strategy: mirrored, a replica on each of %s", ", ".join(devices))
+        _say(kind, f"mirrored, a replica on each of {', '.join(devices)}")
         return tf.distribute.MirroredStrategy(devices)
-    _LOGGER.info("strategy: default, one device: %s", gpus[0].name if gpus else "the CPU")
+    _say(kind, f"default, one device: {gpus[0].name if gpus else 'the CPU'}")
     return tf.distribute.get_strategy()
 
 
@@ -93,9 +95,15 @@ def scope(kind: str | tf.distribute.Strategy = "auto", *, timeout: float = 120.0
     return found.scope()
 
 
-def _multi_worker(cluster: Cluster, timeout: float) -> tf.distribute.Strategy:
+def _say(kind: str, picked: str) -> None:
+    _LOGGER.info("strategy: %s", picked)
+    if kind == "auto":
+        Console().print(f"strategy: {picked}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _multi_worker(cluster: Cluster, timeout: float, kind: str) -> tf.distribute.Strategy:
     meet(cluster, _facts(), timeout)
-    _LOGGER.info("strategy: multi-worker, %d workers, this is %s", len(cluster.addresses), cluster.names[cluster.index])
+    _say(kind, f"multi-worker, {len(cluster.addresses)} workers, this is {cluster.names[cluster.index]}")
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 

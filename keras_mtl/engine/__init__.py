@@ -1,7 +1,7 @@
 """The engine: from a batch to an update of the weights. Only this package knows which framework computes."""
 
 from keras_mtl.engine._affinity import LookAhead, check_look_ahead
-from keras_mtl.engine._agreement import check_agreement
+from keras_mtl.engine._agreement import check_agreement, check_same_training, of_first_worker
 from keras_mtl.engine._batch import checks_in_step
 from keras_mtl.engine._creation import with_creations
 from keras_mtl.engine._data import complete_weights, with_class_weights, with_second_stream
@@ -25,6 +25,7 @@ from keras_mtl.engine._tensorflow import (
     build_metrics,
     losses_by_label,
     plain_total,
+    predict_step,
     test_step,
     train_step,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "check_agreement",
     "check_features",
     "check_look_ahead",
+    "check_same_training",
     "check_shared",
     "checked",
     "checks_in_step",
@@ -56,9 +58,11 @@ __all__ = [
     "needs_own_functions",
     "number_of_batches",
     "observed",
+    "of_first_worker",
     "partition",
     "pass_taken",
     "plain_total",
+    "predict_step",
     "read_past",
     "reading_begins",
     "readings",

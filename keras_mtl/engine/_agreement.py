@@ -1,13 +1,16 @@
-"""Several workers train one model: is it the same on all of them?"""
+"""Several workers train one model: is it the same on all of them, and in the same way?"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from keras_mtl.engine._workers import has_workers
 
 
 def check_agreement(model: Any) -> None:
@@ -19,22 +22,45 @@ def check_agreement(model: Any) -> None:
     Args:
         model: a compiled multi-task model.
     """
-    strategy = model.distribute_strategy
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return
     facts = {
         "weights": [(tuple(weight.shape), weight.dtype) for weight in model.weights],
         "tasks": [task.get_config() for task in model.tasks],
         "arguments of `compile`": model.get_compile_config(),
     }
-    own = np.array([_hash(value) for value in facts.values()], "int64")
-    found = strategy.gather(tf.constant(own[np.newaxis]), axis=0).numpy()  # [num_replicas, num_facts]
-    differing = [what for what, column in zip(facts, found.T, strict=True) if len(set(column)) > 1]
+    _check(model, facts, "compile the same model")
+
+
+def check_same_training(model: Any, facts: Mapping[str, Any]) -> None:
+    """Raises a `ValueError` if the workers of a strategy were asked for different trainings.
+
+    Args:
+        model: a compiled multi-task model.
+        facts: what is to be the same, by a name for the message.
+    """
+    _check(model, facts, "train in the same way")
+
+
+def of_first_worker(model: Any, number: int) -> int:
+    """The number that the first worker of a strategy has, for all of them."""
+    return int(_of_all(model, [number])[0, 0]) if has_workers(model) else number
+
+
+def _check(model: Any, facts: Mapping[str, Any], what: str) -> None:
+    if not has_workers(model):
+        return
+    found = _of_all(model, [_hash(value) for value in facts.values()])
+    differing = [name for name, column in zip(facts, found.T, strict=True) if len(set(column)) > 1]
     if differing:
         raise ValueError(
-            f"All workers should compile the same model. Received: they differ in {', '.join(differing)}. Run the same "
-            "script with the same arguments on all of them."
+            f"All workers should {what}. Received: they differ in {', '.join(differing)}. Run the same script with the "
+            "same arguments on all of them."
         )
+
+
+def _of_all(model: Any, numbers: list[int]) -> Any:
+    """The numbers of each replica of each worker, `[num_replicas, num_numbers]`."""
+    own = tf.constant(np.array(numbers, "int64")[np.newaxis])
+    return model.distribute_strategy.gather(own, axis=0).numpy()
 
 
 def _hash(value: Any) -> int:

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from keras_mtl.engine._batch import Batch
+from keras_mtl.engine._parts import on_a_row_at_least
 from keras_mtl.engine._replicas import num_replicas, sum_over_replicas
 
 if TYPE_CHECKING:
@@ -76,9 +77,10 @@ def forward(model: TrainableModel, batch: Batch, tape: tf.GradientTape | None = 
         tape: runs the model in two parts, if it has them, and watches the copies of the features that are between.
     """
     if tape is not None and model.partition.split is not None:
-        predictions, features, copies = model.partition.split(batch.x, training=True, tape=tape)
+        split = model.partition.split
+        predictions, features, copies = on_a_row_at_least(lambda x: split(x, training=True, tape=tape), batch.x)
     else:
-        predictions, features, copies = model(batch.x, training=True), [], []
+        predictions, features, copies = on_a_row_at_least(lambda x: model(x, training=True), batch.x), [], []
     # Before anything is reduced: the replicas take turns there, and would overwrite what the layers have added.
     added = list(model.losses)
     active = batch.active

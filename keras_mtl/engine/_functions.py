@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_mtl.engine._directions import weighs_now_and_then
 from keras_mtl.engine._faults import without_counts
+from keras_mtl.engine._parts import divided
 from keras_mtl.engine._step_kind import StepKind, of_kind
 from keras_mtl.engine._tensorflow import active_tasks
 from keras_mtl.engine._updates import clips_of, done_already, innermost, updates_now
@@ -84,7 +85,7 @@ def make_function(model: TrainableModel, run: Callable[[Any], Any]) -> Callable[
 
     @tf.autograph.experimental.do_not_convert
     def of_batch(batch: Any) -> dict[str, Any]:
-        run(batch)
+        run(divided(model.distribute_strategy, batch))
         return model.get_metrics_result()
 
     @tf.autograph.experimental.do_not_convert
@@ -112,7 +113,7 @@ def make_function(model: TrainableModel, run: Callable[[Any], Any]) -> Callable[
 
     def function(iterator: Any) -> dict[str, Any]:
         if not isinstance(iterator, (tf.data.Iterator, tf.distribute.DistributedIterator)):
-            return of_batch(next(iterator))  # of `train_on_batch`
+            return of_batch(next(iterator))  # of `train_on_batch`, the same whole batch for each replica
         if num_steps == 1:
             return single(iterator)  # without a loop, which takes some of the time of a small step
         done, logs = steps(iterator)

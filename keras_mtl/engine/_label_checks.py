@@ -41,6 +41,11 @@ def checked(tasks: Sequence[Task], x: Any, y: Any, *, in_pipeline: bool, whole: 
         ValueError: for labels that are no dict, keys that no task has, tasks that no label has, and labels of the
             wrong shape, dtype or range, or all missing.
     """
+    if isinstance(x, (tf.distribute.DistributedDataset, tf.distribute.DistributedIterator)):
+        raise ValueError(
+            "The data should be given whole, to be divided among the replicas here, where the labels are checked. "
+            f"Received: a {type(x).__name__}. Give the `tf.data.Dataset` that it was made of."
+        )
     if y is not None:
         _check_arrays(tasks, y, whole=whole)
     elif isinstance(x, keras.utils.PyDataset):

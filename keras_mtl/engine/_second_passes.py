@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from keras_mtl.engine._batch import Batch
+from keras_mtl.engine._parts import on_a_row_at_least
 from keras_mtl.engine._replicas import sum_over_replicas
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def shares_at(model: TrainableModel, batch: Batch, values: Sequence[Any], state:
         values: of the trainable weights.
         state: of everything else, as from `state_of`.
     """
-    predictions, _ = model.stateless_call(values, state, batch.x, training=True)
+    predictions, _ = on_a_row_at_least(lambda x: model.stateless_call(values, state, x, training=True), batch.x)
     return model.task_losses(batch.labels, predictions, batch.weights, batch.total_counts)
 
 

@@ -96,7 +96,8 @@ class TaskLosses:
         """
         shares = []
         for (task, loss), count in zip(self._sums.items(), tf.unstack(counts, len(self._sums)), strict=True):
-            share = loss(labels[task], predictions[task], sample_weight=weights[task])
+            # A sum already, but where a batch is known to be empty: Keras hands that back as it is.
+            share = tf.reduce_sum(loss(labels[task], predictions[task], sample_weight=weights[task]))
             reduction = self._reductions[task]
             if reduction == "mean_with_sample_weight":
                 count = sum_over_replicas(tf.reduce_sum(weights[task]))

@@ -13,6 +13,7 @@ from keras_mtl.engine._faults import without_counts
 from keras_mtl.engine._forward import Forward, rest, total
 from keras_mtl.engine._guard import guarded_step
 from keras_mtl.engine._own_state import OwnState
+from keras_mtl.engine._parts import on_a_row_at_least
 from keras_mtl.engine._second_passes import losses_once_more, state_of
 from keras_mtl.engine._step import Ahead, step_of
 from keras_mtl.engine._step_kind import kind_of
@@ -101,10 +102,15 @@ def _shown_weights(model: TrainableModel, weights: Any) -> Any:
 def test_step(model: TrainableModel, data: Any) -> dict[str, Any]:
     """The logs so far after one batch of one replica: losses weighted by the tasks' own weights."""
     batch = batch_of(model, data)
-    predictions = model(batch.x, training=False)
+    predictions = predict_step(model, batch.x)
     shares = model.task_losses(batch.labels, predictions, batch.weights, batch.total_counts)
     found = Forward(predictions, shares, None, batch.active, None, [], [])
     return without_counts(model, _logs(model, batch, found, plain_total(model, shares)))
+
+
+def predict_step(model: TrainableModel, x: Any) -> dict[str, Any]:
+    """The predictions by task for the inputs of one replica."""
+    return on_a_row_at_least(lambda x: model(x, training=False), x)
 
 
 def losses_by_label(model: TrainableModel, y: Any, predictions: Any, sample_weight: Any) -> Any:

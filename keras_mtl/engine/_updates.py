@@ -32,12 +32,12 @@ def _scales_losses(optimizer: Any) -> bool:
 
 
 def check_averages(optimizer: Any) -> None:
-    """Raises a `ValueError` if an optimizer is to do over several replicas what Keras cannot."""
+    """Raises a `ValueError` if an optimizer is to do under a strategy what Keras cannot."""
     inner = innermost(optimizer)
     frequency = inner.ema_overwrite_frequency if inner.use_ema else None
-    if frequency and not inner.gradient_accumulation_steps and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+    if frequency and not inner.gradient_accumulation_steps and tf.distribute.has_strategy():
         raise ValueError(
-            "Over several replicas, Keras cannot set the weights to their averages within a training. Received: "
+            "Under a strategy, Keras cannot set the weights to their averages within a training. Received: "
             f"ema_overwrite_frequency={frequency}. Leave it out: the averages are then taken at the end of `fit`; or "
             "give the optimizer `gradient_accumulation_steps` as well, with which it can be done."
         )
@@ -81,7 +81,7 @@ def apply(
             "Over several replicas, gradients are clipped and added up by `fit` and `train_on_batch` alone. Received: "
             f"{left}, in a step of a loop of your own. Leave it out."
         )
-    if num_replicas() == 1 and kind.updates is None:
+    if num_replicas() == 1 and kind.updates is None and not kind.clips:
         optimizer.apply(gradients, variables)
         return
     if kind.updates is None and not kind.clips:

@@ -28,6 +28,7 @@ class Place:
     """
 
     def __init__(self, model: Any, arguments: dict[str, Any], source: Any, *, kept: bool) -> None:
+        self._model = model
         self._source = source
         self._shuffled: engine.ShuffledArrays | None = None
         # Of one stream for all epochs, how many batches an epoch takes from it; None: the data are read anew in each.
@@ -40,6 +41,7 @@ class Place:
         elif isinstance(arguments["x"], keras.utils.PyDataset):
             if arguments.get("shuffle", True):
                 self._lost = "Keras draws the order of a PyDataset. Pass shuffle=False, and let it have an order itself"
+                self._check_one_order()
         else:
             self._set_stream(model, arguments, kept=kept)
         if self._lost is None and engine.share_order(arguments["x"], arguments.get("validation_data")):
@@ -61,7 +63,7 @@ class Place:
             self._reading = False
         if self._shuffled is not None:
             if progress.seed is None:
-                progress.seed = random.randrange(2**31)
+                progress.seed = engine.of_first_worker(self._model, random.randrange(2**31))
             self._shuffled.begin(progress.seed, epoch)
 
     def read(self) -> None:
@@ -127,8 +129,10 @@ class Place:
     def _set_arrays(self, arguments: dict[str, Any], *, kept: bool) -> None:
         if arguments.get("steps_per_epoch"):
             self._lost = "With steps_per_epoch, that is kept for a `tf.data.Dataset` only"
-            return
         if not arguments.get("shuffle", True):
+            return
+        if self._lost is not None:
+            self._check_one_order()
             return
         weights = arguments.get("sample_weight")
         arrays = (arguments["x"], arguments["y"], *([] if weights is None else [weights]))
@@ -136,7 +140,7 @@ class Place:
             self._lost = "Keras draws the order. Pass shuffle=True, and `validation_data` in place of validation_split"
         elif not engine.can_shuffle(arrays):
             self._lost = "Keras draws the order of what is neither NumPy array nor tensor"
-        elif kept:
+        elif kept or engine.has_workers(self._model):
             batch_size = arguments.pop("batch_size", None) or 32
             self._shuffled = engine.ShuffledArrays(arrays, batch_size)
             if isinstance(arguments.get("validation_data"), tuple):
@@ -145,6 +149,18 @@ class Place:
             arguments.update(x=self._shuffled.dataset(), y=None, shuffle=False)
         else:
             self._order_of_keras = True
+        if self._lost is not None:
+            self._check_one_order()
+
+    def _check_one_order(self) -> None:
+        """Raises a `ValueError` if each of several workers would draw an order of its own.
+
+        Each takes its part of what it reads: in other orders, some examples would be left out and others come twice.
+        """
+        if engine.has_workers(self._model):
+            raise ValueError(
+                f"Several workers should read the examples in one order, and each would draw its own. {self._lost}."
+            )
 
     def _set_stream(self, model: Any, arguments: dict[str, Any], *, kept: bool) -> None:
         x, steps, at_once = arguments["x"], arguments.get("steps_per_epoch"), model.steps_per_execution

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 _KEY, _METRIC = "progress", "progress_metric_"
-_NUMBERS = ("epochs", "batches", "seed", "start", "passes", "others", "ordered")
+_NUMBERS = ("epochs", "batches", "seed", "start", "passes", "others", "ordered", "at_once")
 
 
 @dataclass
@@ -25,6 +25,7 @@ class Progress:
         passes: how many passes through the data the process had taken before that.
         others: how many other readings of the data it had begun before that.
         ordered: whether the order of the examples since then can be found again.
+        at_once: how many steps were taken at once, or None where that is not known.
         metrics: in a file that was written within an epoch, the values that the variables of its metrics had, by name.
         loaded: whether this is from a file, and no training has gone on from it yet.
         training: whether `fit` is at work, and files that are loaded meanwhile have no say.
@@ -38,6 +39,7 @@ class Progress:
     passes: int = 0
     others: int = 0
     ordered: bool = True
+    at_once: int | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     loaded: bool = False
     training: bool = False
@@ -64,9 +66,10 @@ def load_progress(progress: Progress, values: Mapping[str, Any]) -> dict[str, An
     if not progress.training:
         progress.reset()
         if _KEY in values:
-            for name, number in zip(_NUMBERS, np.asarray(values[_KEY]), strict=False):  # older files have three
+            for name, number in zip(_NUMBERS, np.asarray(values[_KEY]), strict=False):  # older files have fewer
                 setattr(progress, name, int(number))
             progress.seed = None if progress.seed == -1 else progress.seed
+            progress.at_once = None if progress.at_once == -1 else progress.at_once
             found = {key: np.asarray(value) for key, value in values.items() if key.startswith(_METRIC)}
             progress.metrics = {key.removeprefix(_METRIC): value for key, value in found.items()}
             progress.loaded = True

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_mtl import engine
 from keras_mtl.model._place import Place
@@ -37,13 +38,31 @@ def resume_callbacks(
     progress = model.progress
     goes_on = progress.loaded and arguments.get("initial_epoch") == progress.epochs
     saving = (keras.callbacks.BackupAndRestore, keras.callbacks.ModelCheckpoint)
-    kept = goes_on or any(isinstance(callback, saving) for callback in given)
+    savers = [callback for callback in given if isinstance(callback, saving)]
+    kept = goes_on or bool(savers)
+    engine.check_same_training(model, _facts(arguments, source, savers))
     place = Place(model, arguments, source, kept=kept)
     if not goes_on:
         progress.reset()
         place.begin(progress, arguments.get("initial_epoch") or 0)
     track = Track(place, [callback for callback in given if isinstance(callback, keras.callbacks.BackupAndRestore)])
     return track, Resume(place, track, goes_on=goes_on)
+
+
+def _facts(arguments: dict[str, Any], source: Any, savers: Sequence[Any]) -> dict[str, Any]:
+    """What has to be the same on all workers, which take their steps, and save, together."""
+    numbers = ("batch_size", "epochs", "initial_epoch", "steps_per_epoch", "shuffle", "validation_freq")
+    kind: list[Any] = [type(source).__name__]
+    if arguments["y"] is not None:
+        kind += [tuple(np.shape(leaf)) for leaf in keras.tree.flatten((source, arguments["y"]))]
+    of_savers = ("save_freq", "save_best_only", "save_weights_only", "delete_checkpoint")
+    return {
+        "the arguments of `fit`": {name: arguments.get(name) for name in numbers},
+        "the kind or the shape of the data": kind,
+        "the callbacks that save the model": [
+            [type(saver).__name__, *(str(getattr(saver, name, None)) for name in of_savers)] for saver in savers
+        ],
+    }
 
 
 @contextlib.contextmanager
@@ -123,7 +142,7 @@ class Track(keras.callbacks.Callback):
         """Notes the batch: of several steps at once, the last."""
         progress = self.model.progress
         if not progress.catching_up:
-            progress.batches = batch + 1
+            progress.batches, progress.at_once = batch + 1, self.model.steps_per_execution
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes that the epoch is complete."""
@@ -174,6 +193,13 @@ class Resume(keras.callbacks.Callback):
             )
         elif not self._goes_on:
             return
+        at_once = model.steps_per_execution
+        if progress.at_once not in (None, at_once) and progress.batches % at_once:
+            raise ValueError(
+                f"The training was interrupted within an epoch, after {progress.batches} batches, with "
+                f"steps_per_execution={progress.at_once}. Received: steps_per_execution={at_once}, with which no step "
+                "begins there. Compile the model as it was, or with 1."
+            )
         _LOGGER.info("The training goes on after %d epochs and %d batches.", progress.epochs, progress.batches)
         progress.loaded, progress.catching_up = False, progress.batches > 0
         self._before = self._place.go_to(progress)

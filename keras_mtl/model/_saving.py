@@ -47,13 +47,16 @@ def load_whole(path: Any, load: Callable[[], None]) -> None:
     """Has a file loaded.
 
     Raises:
-        OSError: if it cannot be read; the message names the path.
+        OSError: if it cannot be read; the message names the path. What the system refuses, as it does where the file is
+            another user's or being written, is of the class that it has there.
     """
     try:
         load()
     except FileNotFoundError:
         raise
     except OSError as error:
+        if error.errno is not None:
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise OSError(
             f"`{path}` could not be read: it is no file of weights, or its writing was cut short, as that of other "
             f"programs may be. Remove it to begin anew, or put an earlier one in its place. ({error})"

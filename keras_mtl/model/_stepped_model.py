@@ -6,6 +6,8 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
+import keras
+
 from keras_mtl import engine
 from keras_mtl.model._resume import CatchUp
 from keras_mtl.model._stored_model import StoredModel
@@ -87,6 +89,10 @@ class SteppedModel(StoredModel):
     def test_step(self, data: Any) -> dict[str, Any]:
         """One batch of evaluation."""
         return engine.test_step(self, data)
+
+    def predict_step(self, data: Any) -> dict[str, Any]:
+        """The predictions of one batch."""
+        return engine.predict_step(self, keras.utils.unpack_x_y_sample_weight(data)[0])
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True

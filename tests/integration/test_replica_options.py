@@ -183,6 +183,25 @@ def test_weights_that_serve_for_several_steps_are_worked_out_when_due(two_replic
     assert seen[0] == seen[1] == seen[2] == seen[3] != seen[4] == seen[5] == seen[6] == seen[7]
 
 
+@pytest.fixture(scope="session")
+def one_replica():
+    return tf.distribute.MirroredStrategy(["CPU:0"])
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("clip", CLIPS)
+def test_a_strategy_of_one_replica_clips_too(clip, policy, one_replica):
+    def optimizer():
+        return keras.optimizers.SGD(0.1, momentum=0.9, **{clip: CLIPS[clip]})
+
+    models = both(one_replica, "equal", optimizer, three_task_data(200), policy)
+    assert largest_difference(*models) <= 1e-6
+    with one_replica.scope():
+        model = three_task_model()
+        with pytest.raises(ValueError, match="Under a strategy.*ema_overwrite_frequency=3. Leave it out"):
+            model.compile(keras.optimizers.SGD(0.05, use_ema=True, ema_overwrite_frequency=3))
+
+
 def test_sums_of_gradients_in_a_loop_of_ones_own_are_refused(two_replicas):
     with two_replicas.scope():
         model = three_task_model()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -28,14 +29,14 @@ FAMILIES = [
 ]
 
 
-def start(folder, balancer, *arguments):
+def start(folder, balancer, *arguments, module="_worker"):
     """Starts two workers, the second with further arguments; gives the processes."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         workers = [f"127.0.0.1:{each.getsockname()[1]}" for each in (one, two)]
     processes = []
     for index in range(2):
         config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-        command = [sys.executable, "-m", "tests.integration._worker", balancer, str(folder / f"{index}.npz")]
+        command = [sys.executable, "-m", f"tests.integration.{module}", balancer, str(folder / f"{index}.npz")]
         processes.append(
             subprocess.Popen(
                 [*command, *(arguments if index else ())],
@@ -79,3 +80,29 @@ def test_another_model_is_told_to_both(tmp_path):
     for said, process in zip(outputs(processes), processes, strict=True):
         assert process.returncode != 0
         assert "All workers should compile the same model. Received: they differ in tasks" in said
+
+
+@pytest.mark.parametrize("mode", ["saved", pytest.param("not saved", marks=pytest.mark.slow)])
+def test_arrays_come_in_one_order_without_a_seed(mode, tmp_path):
+    processes = start(tmp_path, mode, module="_worker_order")
+    said = outputs(processes)
+    assert [process.returncode for process in processes] == [0, 0], said
+    for index in range(2):
+        weights = np.load(tmp_path / f"{index}.npz")["weights"]
+        assert weights[0] > 0
+        np.testing.assert_allclose(weights, weights[0], rtol=1e-5)
+    assert "strategy: multi-worker, 2 workers, this is" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ("saved by the first", "they differ in the callbacks that save the model"),
+        pytest.param("split", "each would draw its own.*validation_split", marks=pytest.mark.slow),
+    ],
+)
+def test_what_would_go_apart_is_told_to_both(mode, message, tmp_path):
+    processes = start(tmp_path, mode, module="_worker_order")
+    for said, process in zip(outputs(processes), processes, strict=True):
+        assert process.returncode != 0
+        assert re.search(message, said), said

@@ -9,11 +9,12 @@ import tensorflow as tf
 from keras_mtl import distribution
 
 
-def test_without_gpus_and_workers_there_is_none(monkeypatch, caplog):
+def test_without_gpus_and_workers_there_is_none(monkeypatch, caplog, capsys):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with caplog.at_level(logging.INFO, logger="keras_mtl.distribution"):
         assert distribution.strategy().num_replicas_in_sync == 1
     assert "strategy: default, one device: the CPU" in caplog.text
+    assert "strategy: default, one device: the CPU" in capsys.readouterr().out
 
 
 def test_mirrored_without_gpus_takes_the_logical_cpus(caplog, two_replicas):

@@ -44,6 +44,14 @@ def test_several_steps_at_once_and_saves_at_the_last_batch(case, save_freq, tmp_
     check_same(train({"x": dataset(size)}, tmp_path / "backup", **arguments), expected)
 
 
+def test_steps_that_do_not_begin_where_it_stopped_are_refused(tmp_path):
+    with pytest.raises(StoppedError):
+        train({"x": dataset()}, tmp_path, StopAt(batch=4), save_freq=3)
+    with pytest.raises(ValueError, match="after 3 batches, with steps_per_execution=1. Received: .*=2"):
+        train({"x": dataset()}, tmp_path, save_freq=3, steps_per_execution=2)
+    assert len(train({"x": dataset()}, tmp_path, save_freq=3)[1]["loss"]) == EPOCHS
+
+
 @pytest.mark.parametrize("balancer", others_slow(["rlw", "famo", "random", "gradnorm"], ["rlw"]))
 def test_balancers_with_state_and_random_numbers_go_on(balancer, tmp_path):
     arguments = {"save_freq": 3, "balancer": balancer, "epochs": 3}

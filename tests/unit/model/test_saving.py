@@ -106,6 +106,24 @@ def test_a_file_that_is_cut_short_is_named(model, tmp_path):
         model.load_weights(tmp_path / "absent.weights.h5")
 
 
+def test_a_sound_file_that_may_not_be_read_is_not_to_be_removed(model, tmp_path):
+    path = tmp_path / "model.weights.h5"
+    model.save_weights(path)
+    holder = [
+        sys.executable,
+        "-c",
+        f"import h5py; file = h5py.File({str(path)!r}, 'a'); print('held', flush=True); input()",
+    ]
+    with subprocess.Popen(holder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(BlockingIOError) as caught:
+            model.load_weights(path)
+        process.communicate("\n")
+    assert caught.value.filename == str(path)
+    assert "Remove" not in str(caught.value)
+    model.load_weights(path)
+
+
 def test_nothing_is_saved_while_trained_batches_are_gone_through_again(model, tmp_path):
     model.progress.catching_up = True
     for name in NAMES:

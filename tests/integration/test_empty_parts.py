@@ -1,0 +1,104 @@
+"""A last batch with fewer examples than there are replicas: some have none."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_mtl as mtl
+from tests.models import largest_difference
+
+
+def trained(scope, build, x, y, batch_size, **arguments):
+    keras.utils.set_random_seed(0)
+    with scope:
+        model = build()
+        model.compile(keras.optimizers.SGD(0.05), **arguments)
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size)
+    model.fit(data, epochs=2, verbose=0, shuffle=False)
+    return model, model.evaluate(data, verbose=0, return_dict=True), model.predict(x, batch_size=batch_size, verbose=0)
+
+
+def kinds():
+    return [mtl.tasks.Classification("a", 3), mtl.tasks.Regression("b")]
+
+
+def labels(size):
+    rng = np.random.default_rng(0)
+    return {"a": rng.integers(0, 3, size), "b": rng.normal(size=size).astype("float32")}
+
+
+def assert_same(two_replicas, *arguments, **more):
+    (model, logs, predictions), (alone, expected, of_one) = (
+        trained(scope, *arguments, **more) for scope in (two_replicas.scope(), tf.distribute.get_strategy().scope())
+    )
+    assert largest_difference(model, alone) <= 1e-5
+    assert logs == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    for task, values in of_one.items():
+        assert len(predictions[task]) == len(values)
+        np.testing.assert_allclose(predictions[task], values, atol=1e-5)
+
+
+@pytest.mark.parametrize("balancer", ["equal", "upgrad", "graddrop", "famo"])
+def test_convolutions(balancer, two_replicas):
+    x = np.random.default_rng(1).uniform(0, 255, (9, 8, 8, 3)).astype("float32")
+
+    def build():
+        return mtl.build_model(mtl.backbones.Convolutional((8, 8, 3), filters=(4, 4)), kinds())
+
+    chosen = mtl.balancers.GradDrop(leak=1.0) if balancer == "graddrop" else balancer
+    config = keras.saving.serialize_keras_object(chosen) if balancer == "graddrop" else chosen
+    assert_same(two_replicas, build, x, labels(9), 4, balancer=config)
+
+
+def test_texts_whose_padding_is_masked(two_replicas):
+    tagging = mtl.tasks.SequenceTagging("tags", 3)
+    x = np.array([[1, 2, 0, 0], [3, 1, 2, 0], [2, 2, 2, 2], [1, 0, 0, 0], [3, 3, 0, 0]])
+
+    def build():
+        inputs = keras.Input((4,), dtype="int32")
+        words = keras.layers.Embedding(4, 5, mask_zero=True)(inputs)
+        outputs = {
+            "tags": keras.layers.Dense(3, activation="softmax")(words),
+            "b": keras.layers.Dense(1)(keras.layers.GlobalAveragePooling1D()(words)),
+        }
+        return mtl.MultiTaskModel(inputs, outputs, [tagging, mtl.tasks.Regression("b")])
+
+    y = {"tags": np.where(x > 0, x - 1, 0), "b": np.ones(5, "float32")}
+    assert_same(two_replicas, build, x, y, 4, balancer="upgrad")
+
+
+@pytest.mark.parametrize("on_nonfinite", [None, "raise"])
+def test_statistics_of_a_batch_stay_numbers(on_nonfinite, two_replicas):
+    x = np.random.default_rng(1).normal(size=(9, 6)).astype("float32")
+
+    def build():
+        inputs = keras.Input((6,))
+        shared = keras.layers.BatchNormalization()(keras.layers.Dense(5)(inputs))
+        outputs = {"a": keras.layers.Dense(3, activation="softmax")(shared), "b": keras.layers.Dense(1)(shared)}
+        return mtl.MultiTaskModel(inputs, outputs, kinds())
+
+    model, logs, predictions = trained(two_replicas.scope(), build, x, labels(9), 4, on_nonfinite=on_nonfinite)
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    assert np.isfinite(list(logs.values())).all()
+    assert all(np.isfinite(values).all() for values in predictions.values())
+
+
+@pytest.mark.parametrize("size", [1, 5])
+@pytest.mark.parametrize("reduction", ["sum", "sum_over_batch_size"])
+def test_one_batch_is_divided_too(size, reduction, two_replicas):
+    x = np.random.default_rng(1).normal(size=(size, 6)).astype("float32")
+    found = []
+    for scope in (two_replicas.scope(), tf.distribute.get_strategy().scope()):
+        keras.utils.set_random_seed(0)
+        with scope:
+            model = mtl.build_model(mtl.backbones.MLP(6, units=(4,)), kinds())
+            loss = {"b": keras.losses.MeanSquaredError(reduction=reduction)}
+            model.compile(keras.optimizers.SGD(0.01), loss=loss)
+        weights = {"a": np.ones(size), "b": np.linspace(1, 2, size)}
+        logs = model.train_on_batch(x, labels(size), sample_weight=weights, return_dict=True)
+        found.append((model, logs, model.test_on_batch(x, labels(size), return_dict=True)))
+    (model, trained_logs, tested), (alone, *expected) = found
+    assert largest_difference(model, alone) <= 1e-6
+    assert trained_logs == pytest.approx(expected[0], rel=1e-5, abs=1e-6)
+    assert tested == pytest.approx(expected[1], rel=1e-5, abs=1e-6)
