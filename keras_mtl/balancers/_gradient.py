@@ -90,7 +90,7 @@ class GramianBalancer(DirectionBalancer):
             self._known = self.add_weight(
                 shape=tasks, dtype="bool", initializer="zeros", trainable=False, name="known_weights"
             )
-            self._age = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False, name="age")
+            self._age = self.add_weight(shape=tasks, dtype="int32", initializer="zeros", trainable=False, name="age")
         super().build(input_shape)
 
     @abc.abstractmethod
@@ -160,7 +160,8 @@ class GramianBalancer(DirectionBalancer):
         not finite, they stay due.
         """
         unknown = ops.logical_and(active, ops.logical_not(self._known))
-        return ops.logical_or(ops.any(unknown), ops.logical_and(ops.any(active), self._age >= self.update_every))
+        old = ops.any(self._age >= self.update_every)  # all have one age
+        return ops.logical_or(ops.any(unknown), ops.logical_and(ops.any(active), old))
 
     def advance(self, active: Any) -> None:
         """Counts a step in which a task is active, if `update_every` is above 1."""

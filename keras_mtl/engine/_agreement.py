@@ -22,6 +22,8 @@ def check_agreement(model: Any) -> None:
     Args:
         model: a compiled multi-task model.
     """
+    if not has_workers(model):
+        return
     facts = {
         "weights": [(tuple(weight.shape), weight.dtype) for weight in model.weights],
         "tasks": [task.get_config() for task in model.tasks],
@@ -34,7 +36,7 @@ def check_same_training(model: Any, facts: Mapping[str, Any]) -> None:
     """Raises a `ValueError` if the workers of a strategy were asked for different trainings.
 
     Args:
-        model: a compiled multi-task model.
+        model: a compiled multi-task model, on several workers.
         facts: what is to be the same, by a name for the message.
     """
     _check(model, facts, "train in the same way")
@@ -46,8 +48,6 @@ def of_first_worker(model: Any, number: int) -> int:
 
 
 def _check(model: Any, facts: Mapping[str, Any], what: str) -> None:
-    if not has_workers(model):
-        return
     found = _of_all(model, [_hash(value) for value in facts.values()])
     differing = [name for name, column in zip(facts, found.T, strict=True) if len(set(column)) > 1]
     if differing:

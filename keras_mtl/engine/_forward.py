@@ -78,9 +78,9 @@ def forward(model: TrainableModel, batch: Batch, tape: tf.GradientTape | None = 
     """
     if tape is not None and model.partition.split is not None:
         split = model.partition.split
-        predictions, features, copies = on_a_row_at_least(lambda x: split(x, training=True, tape=tape), batch.x)
+        predictions, features, copies = on_a_row_at_least(model, lambda x: split(x, training=True, tape=tape), batch.x)
     else:
-        predictions, features, copies = on_a_row_at_least(lambda x: model(x, training=True), batch.x), [], []
+        predictions, features, copies = on_a_row_at_least(model, lambda x: model(x, training=True), batch.x), [], []
     # Before anything is reduced: the replicas take turns there, and would overwrite what the layers have added.
     added = list(model.losses)
     active = batch.active

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_mtl.engine._directions import weighs_now_and_then
 from keras_mtl.engine._faults import without_counts
+from keras_mtl.engine._observed import ReadBefore
 from keras_mtl.engine._parts import divided
 from keras_mtl.engine._step_kind import StepKind, of_kind
 from keras_mtl.engine._tensorflow import active_tasks
@@ -81,11 +82,11 @@ def make_function(model: TrainableModel, run: Callable[[Any], Any]) -> Callable[
         model: a compiled model, made under a strategy.
         run: runs a step on each replica, from a batch of all.
     """
-    num_steps = model.steps_per_execution
+    strategy, num_steps = model.distribute_strategy, model.steps_per_execution
 
     @tf.autograph.experimental.do_not_convert
     def of_batch(batch: Any) -> dict[str, Any]:
-        run(divided(model.distribute_strategy, batch))
+        run(batch)
         return model.get_metrics_result()
 
     @tf.autograph.experimental.do_not_convert
@@ -112,8 +113,10 @@ def make_function(model: TrainableModel, run: Callable[[Any], Any]) -> Callable[
         of_batch = tf.function(of_batch, reduce_retracing=True)
 
     def function(iterator: Any) -> dict[str, Any]:
+        if isinstance(iterator, ReadBefore):
+            return of_batch(iterator.batch)
         if not isinstance(iterator, (tf.data.Iterator, tf.distribute.DistributedIterator)):
-            return of_batch(next(iterator))  # of `train_on_batch`, the same whole batch for each replica
+            return of_batch(divided(strategy, next(iterator)))  # of `train_on_batch`, which would not divide it
         if num_steps == 1:
             return single(iterator)  # without a loop, which takes some of the time of a small step
         done, logs = steps(iterator)

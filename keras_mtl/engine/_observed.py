@@ -5,12 +5,20 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 if TYPE_CHECKING:
     from keras_mtl.engine._protocol import TrainableModel
+
+
+@dataclass(frozen=True)
+class ReadBefore:
+    """In place of an iterator over the data: a batch that was read from it, divided among the replicas."""
+
+    batch: Any
 
 
 def observed(
@@ -37,7 +45,7 @@ def observed(
             waiting.pop()(batches[0])
         if isinstance(iterator, tf.data.Iterator):
             return train_function(_again(batches, iterator.element_spec))
-        return [train_function(iter([batch])) for batch in batches][-1]
+        return [train_function(ReadBefore(batch)) for batch in batches][-1]
 
     return function
 

@@ -8,7 +8,17 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_mtl._layers import inner_layers
 from keras_mtl.engine._replicas import num_replicas
+
+# Layers that fail on a batch without examples, or find no numbers for its statistics.
+_NEED_ONE = (
+    *(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D),
+    *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
+    *(keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D),
+    *(keras.layers.SeparableConv1D, keras.layers.SeparableConv2D),
+    keras.layers.BatchNormalization,
+)
 
 
 def divided(strategy: tf.distribute.Strategy, batch: Any) -> Any:
@@ -16,44 +26,58 @@ def divided(strategy: tf.distribute.Strategy, batch: Any) -> Any:
 
     Args:
         strategy: the model's.
-        batch: arrays or tensors with one number of rows, or None.
+        batch: arrays or tensors, ragged or sparse ones too, with one number of rows, or None.
     """
     if strategy.num_replicas_in_sync == 1:
         return batch
-    batch = keras.tree.map_structure(lambda leaf: None if leaf is None else tf.convert_to_tensor(leaf), batch)
 
     def own(batch: Any) -> Any:
-        index = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, "int32")
+        index = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return keras.tree.map_structure(lambda leaf: _part(leaf, index, strategy.num_replicas_in_sync), batch)
 
-        def part(leaf: Any) -> Any:
-            if leaf is None:
-                return None
-            size = -(-tf.shape(leaf)[0] // strategy.num_replicas_in_sync)
-            return leaf[index * size : (index + 1) * size]
-
-        return keras.tree.map_structure(part, batch)
-
-    return strategy.run(own, args=(batch,))
+    return strategy.run(own, args=(keras.tree.map_structure(_as_tensor, batch),))
 
 
-def on_a_row_at_least(call: Callable[[Any], Any], x: Any) -> Any:
+def _as_tensor(leaf: Any) -> Any:
+    return leaf if leaf is None or isinstance(leaf, _ROWS) else tf.convert_to_tensor(leaf)
+
+
+_ROWS = (tf.RaggedTensor, tf.SparseTensor)
+
+
+def _part(leaf: Any, index: Any, number: int) -> Any:
+    if leaf is None:
+        return None
+    rows = tf.cast(leaf.nrows() if isinstance(leaf, tf.RaggedTensor) else tf.shape(leaf)[0], "int64")
+    size = -(-rows // number)
+    begin = tf.minimum(tf.cast(index, "int64") * size, rows)
+    end = tf.minimum(begin + size, rows)
+    if not isinstance(leaf, tf.SparseTensor):
+        return leaf[begin:end]
+    others = leaf.dense_shape[1:]
+    return tf.sparse.slice(leaf, tf.concat([[begin], tf.zeros_like(others)], 0), tf.concat([[end - begin], others], 0))
+
+
+def on_a_row_at_least(model: keras.Model, call: Callable[[Any], Any], x: Any) -> Any:
     """Calls a model on its inputs; where a replica has no examples, on one of ones, which is not in the result.
 
-    Convolutions fail on an empty batch, and the statistics of one are no numbers. Ones, as zeros are padding to some
-    layers. The moving statistics of a batch normalization take them in.
+    It is for models with convolutions, which fail on an empty batch, and with batch normalization, whose moving
+    statistics take the ones in, as what layers add to the losses does. Ones, for zeros are padding to some layers.
 
     Args:
+        model: the model.
         call: from inputs to predictions by task, or to these and more, in which the row stays.
-        x: the inputs of a replica.
+        x: the inputs of a replica, dense tensors; others are left as they are.
     """
-    leaves = [leaf for leaf in keras.tree.flatten(x) if isinstance(leaf, tf.Tensor)]
-    if num_replicas() == 1 or not leaves or leaves[0].shape.rank is None or leaves[0].shape[0]:
+    leaves = keras.tree.flatten(x)
+    dense = all(isinstance(leaf, tf.Tensor) and leaf.shape.rank for leaf in leaves)
+    if num_replicas() == 1 or not dense or leaves[0].shape[0]:
+        return call(x)
+    if not any(isinstance(layer, _NEED_ONE) for layer in inner_layers(model)):
         return call(x)
     size = tf.shape(leaves[0])[0]
 
     def with_row(leaf: Any) -> Any:
-        if not isinstance(leaf, tf.Tensor):
-            return leaf
         row = tf.concat([[1], tf.shape(leaf)[1:]], 0)
         filling = tf.constant("a") if leaf.dtype == tf.string else tf.cast(1, leaf.dtype)
         found = tf.cond(tf.equal(size, 0), lambda: tf.fill(row, filling), lambda: leaf)

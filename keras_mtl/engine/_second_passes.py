@@ -88,7 +88,7 @@ def shares_at(model: TrainableModel, batch: Batch, values: Sequence[Any], state:
         values: of the trainable weights.
         state: of everything else, as from `state_of`.
     """
-    predictions, _ = on_a_row_at_least(lambda x: model.stateless_call(values, state, x, training=True), batch.x)
+    predictions, _ = on_a_row_at_least(model, lambda x: model.stateless_call(values, state, x, training=True), batch.x)
     return model.task_losses(batch.labels, predictions, batch.weights, batch.total_counts)
 
 

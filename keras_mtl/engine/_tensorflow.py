@@ -110,7 +110,7 @@ def test_step(model: TrainableModel, data: Any) -> dict[str, Any]:
 
 def predict_step(model: TrainableModel, x: Any) -> dict[str, Any]:
     """The predictions by task for the inputs of one replica."""
-    return on_a_row_at_least(lambda x: model(x, training=False), x)
+    return on_a_row_at_least(model, lambda x: model(x, training=False), x)
 
 
 def losses_by_label(model: TrainableModel, y: Any, predictions: Any, sample_weight: Any) -> Any:

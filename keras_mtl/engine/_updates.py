@@ -35,7 +35,9 @@ def check_averages(optimizer: Any) -> None:
     """Raises a `ValueError` if an optimizer is to do under a strategy what Keras cannot."""
     inner = innermost(optimizer)
     frequency = inner.ema_overwrite_frequency if inner.use_ema else None
-    if frequency and not inner.gradient_accumulation_steps and tf.distribute.has_strategy():
+    one_device = isinstance(tf.distribute.get_strategy(), tf.distribute.OneDeviceStrategy)
+    alone = one_device or not tf.distribute.has_strategy()
+    if frequency and not inner.gradient_accumulation_steps and not alone:
         raise ValueError(
             "Under a strategy, Keras cannot set the weights to their averages within a training. Received: "
             f"ema_overwrite_frequency={frequency}. Leave it out: the averages are then taken at the end of `fit`; or "

@@ -40,7 +40,8 @@ def resume_callbacks(
     saving = (keras.callbacks.BackupAndRestore, keras.callbacks.ModelCheckpoint)
     savers = [callback for callback in given if isinstance(callback, saving)]
     kept = goes_on or bool(savers)
-    engine.check_same_training(model, _facts(arguments, source, savers))
+    if engine.has_workers(model):
+        engine.check_same_training(model, _facts(arguments, source, savers))
     place = Place(model, arguments, source, kept=kept)
     if not goes_on:
         progress.reset()

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_mtl as mtl
+from keras_mtl.engine._parts import divided
 from tests.models import largest_difference
 
 
@@ -102,3 +103,46 @@ def test_one_batch_is_divided_too(size, reduction, two_replicas):
     assert largest_difference(model, alone) <= 1e-6
     assert trained_logs == pytest.approx(expected[0], rel=1e-5, abs=1e-6)
     assert tested == pytest.approx(expected[1], rel=1e-5, abs=1e-6)
+
+
+def of_parts(kind):
+    """Three rows, as a ragged or a sparse tensor, or one by name beside another."""
+    rows = np.array([[1.0, 0.0, 2.0], [0.0, 0.0, 3.0], [4.0, 5.0, 0.0]], "float32")
+    if kind == "ragged":
+        return tf.RaggedTensor.from_row_lengths([1.0, 2.0, 3.0, 4.0, 5.0], [2, 1, 2])
+    return tf.sparse.from_dense(rows) if kind == "sparse" else {"one": rows, "two": tf.constant(["x", "y", "z"])}
+
+
+@pytest.mark.parametrize("kind", ["ragged", "sparse", "by name"])
+def test_what_one_batch_may_hold(kind, two_replicas):
+    whole = of_parts(kind)
+    found, nothing, numbers = divided(two_replicas, (whole, None, np.arange(3)))
+    local = two_replicas.experimental_local_results
+    assert [len(each) for each in local(numbers)] == [2, 1]
+    assert nothing is None
+    for leaf, parts in zip(keras.tree.flatten(whole), keras.tree.flatten(found), strict=True):
+        if kind == "ragged":
+            assert [part.to_list() for part in local(parts)] == [leaf[:2].to_list(), leaf[2:].to_list()]
+        elif kind == "sparse":
+            rows = [tf.sparse.to_dense(part).numpy() for part in local(parts)]
+            np.testing.assert_array_equal(np.concatenate(rows), tf.sparse.to_dense(leaf))
+        else:
+            np.testing.assert_array_equal(np.concatenate([part.numpy() for part in local(parts)]), leaf)
+
+
+def test_models_that_need_no_row_get_none(two_replicas):
+    """A look-up would refuse it, and a loss that a layer adds would count it."""
+    x = np.array([["x"], ["y"], ["x"], ["y"], ["x"]])
+
+    def build():
+        inputs = keras.Input((1,), dtype="string")
+        found = keras.layers.StringLookup(vocabulary=["x", "y"], num_oov_indices=0)(inputs)
+        words = keras.layers.Flatten()(keras.layers.Embedding(2, 4)(found))
+        shared = keras.layers.Dense(4, activity_regularizer=keras.regularizers.L2(0.1))(words)
+        outputs = {"a": keras.layers.Dense(3, activation="softmax")(shared), "b": keras.layers.Dense(1)(shared)}
+        return mtl.MultiTaskModel(inputs, outputs, kinds())
+
+    model, logs, predictions = trained(two_replicas.scope(), build, x, labels(5), 4)
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    assert len(predictions["a"]) == 5
+    assert np.isfinite(logs["loss"])

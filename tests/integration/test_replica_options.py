@@ -200,6 +200,8 @@ def test_a_strategy_of_one_replica_clips_too(clip, policy, one_replica):
         model = three_task_model()
         with pytest.raises(ValueError, match="Under a strategy.*ema_overwrite_frequency=3. Leave it out"):
             model.compile(keras.optimizers.SGD(0.05, use_ema=True, ema_overwrite_frequency=3))
+    with tf.distribute.OneDeviceStrategy("CPU:0").scope():
+        three_task_model().compile(keras.optimizers.SGD(0.05, use_ema=True, ema_overwrite_frequency=3))
 
 
 def test_sums_of_gradients_in_a_loop_of_ones_own_are_refused(two_replicas):

@@ -237,3 +237,14 @@ def test_sample_weights_in_a_tuple():
     model.compile("sgd")
     with pytest.raises(ValueError, match="or a dict of such tensors.*Received: a tuple of 2"):
         model.fit(tf.data.Dataset.from_tensor_slices((x, y, weights)).batch(10), verbose=0)
+
+
+def test_what_has_no_config_is_compiled_and_trained_with():
+    class Halving(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return 0.1 * 0.5 ** keras.ops.cast(step, "float32")
+
+    model = two_task_model()
+    model.compile(keras.optimizers.SGD(Halving()))
+    x, y = two_task_data(32)
+    assert np.isfinite(model.fit(x, y, verbose=0).history["loss"]).all()
