@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,9 +67,9 @@ class GradDrop(GradientBalancer):
     def call(self, jacobian: Any, active: Any) -> Any:
         """The sum of the numbers of the sign that is picked, and the leak of the rest."""
         del active  # its gradient is zero
-        rows = ops.unstack(jacobian)  # adding them up one by one takes less time than a sum over the axis
-        total = functools.reduce(ops.add, rows)  # [num_parameters]
-        above = functools.reduce(ops.add, [ops.relu(row) for row in rows])
+        # Sums in one order: TensorFlow would add up rows in orders of its own, and `below` would not be 0.
+        total = ops.sum(jacobian, axis=0)  # [num_parameters]
+        above = ops.sum(ops.relu(jacobian), axis=0)
         below = total - above  # what is negative: exactly 0, or the total, where the tasks agree
         numbers = keras.random.uniform(above.shape, seed=self.seed_generator, dtype="float32")
         # The paper's probability of the positive sign, (1 + sum / sum of sizes) / 2, is above / (above - below).

@@ -66,7 +66,6 @@ class Krum(GramianBalancer):
         gramian = ops.cast(gramian, "float64")  # the distances of small gradients beside a huge one
         counted = ops.cast(active, gramian.dtype)
         num_active = ops.sum(ops.cast(active, "int32"))
-        gramian = ops.divide_no_nan(gramian, ops.max(gramian))  # the largest is on the diagonal
         squared_norms = ops.diagonal(gramian)
         distances = ops.expand_dims(squared_norms, 0) + ops.expand_dims(squared_norms, 1) - 2.0 * gramian
         is_other = ops.logical_and(ops.expand_dims(active, 0), ops.logical_not(ops.eye(num_tasks, dtype="bool")))
