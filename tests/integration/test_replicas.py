@@ -201,3 +201,13 @@ def test_several_steps_at_once_are_so_many_single_ones(balancer, two_replicas):
         assert model.optimizer.iterations.numpy() == 14
     assert largest_difference(*models) <= 1e-6
     assert logs[0] == pytest.approx(logs[1], abs=1e-5)
+
+
+def test_data_that_are_divided_already_are_refused(two_replicas):
+    with two_replicas.scope():
+        model = three_task_model()
+        model.compile("sgd")
+    divided = two_replicas.experimental_distribute_dataset(three_task_data(20))
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match=r"Received: a \w*DistributedDataset. Give the `tf.data.Dataset` that"):
+            call(divided, verbose=0)
