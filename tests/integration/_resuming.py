@@ -90,8 +90,8 @@ def kill_at(moment, number):
         old = getattr(owner, name)
         setattr(owner, name, lambda *args, **kwargs: (come(), old(*args, **kwargs))[1])
 
-    def dumped(value):
-        text = dumps(value)
+    def dumped(value, **options):
+        text = dumps(value, **options)
         if "epoch" in value:
             Path(os.environ["NOTES"]).write_text(text[: len(text) // 2])
             come()
