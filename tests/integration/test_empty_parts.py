@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import keras_mtl as mtl
 from keras_mtl.engine._parts import divided
-from tests.models import largest_difference
+from tests.models import largest_difference, others_slow
 
 
 def trained(scope, build, x, y, batch_size, **arguments):
@@ -40,7 +40,7 @@ def assert_same(two_replicas, *arguments, **more):
         np.testing.assert_allclose(predictions[task], values, atol=1e-5)
 
 
-@pytest.mark.parametrize("balancer", ["equal", "upgrad", "graddrop", "famo"])
+@pytest.mark.parametrize("balancer", others_slow(["equal", "upgrad", "graddrop", "famo"], by_default=("upgrad",)))
 def test_convolutions(balancer, two_replicas):
     x = np.random.default_rng(1).uniform(0, 255, (9, 8, 8, 3)).astype("float32")
 
@@ -69,7 +69,7 @@ def test_texts_whose_padding_is_masked(two_replicas):
     assert_same(two_replicas, build, x, y, 4, balancer="upgrad")
 
 
-@pytest.mark.parametrize("on_nonfinite", [None, "raise"])
+@pytest.mark.parametrize("on_nonfinite", [pytest.param(None, marks=pytest.mark.slow), "raise"])
 def test_statistics_of_a_batch_stay_numbers(on_nonfinite, two_replicas):
     x = np.random.default_rng(1).normal(size=(9, 6)).astype("float32")
 

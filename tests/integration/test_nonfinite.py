@@ -10,7 +10,7 @@ from tests.integration._nonfinite import BAD, ONE_OF_A_KIND, OPTIMIZERS, sgd, so
 from tests.models import largest_difference, others_slow, two_task_data
 
 
-@pytest.mark.parametrize("balancer", others_slow(ONE_OF_A_KIND))
+@pytest.mark.parametrize("balancer", others_slow(ONE_OF_A_KIND, by_default=("equal", "upgrad")))
 @pytest.mark.parametrize("fault", [pytest.param("loss", marks=pytest.mark.slow), "gradient"])
 def test_a_task_left_out_is_one_without_a_label(balancer, fault):
     root = "head" if fault == "gradient" else None
@@ -26,7 +26,7 @@ def test_a_task_left_out_is_one_without_a_label(balancer, fault):
         assert history[name] == pytest.approx(values, abs=1e-6), name
 
 
-@pytest.mark.parametrize("balancer", others_slow(ONE_OF_A_KIND, by_default=("famo", "upgrad")))
+@pytest.mark.parametrize("balancer", others_slow(ONE_OF_A_KIND, by_default=("upgrad",)))
 def test_where_nothing_is_wrong_it_changes_nothing(balancer):
     model, history = trained(some_data(), balancer, "skip")
     expected, without = trained(some_data(), balancer, None)
@@ -86,7 +86,7 @@ def test_a_fault_at_a_loss_scale_of_1_leaves_the_scale():
 
 
 @pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("batches", [(0, 1), (1, 4)])
+@pytest.mark.parametrize("batches", [(0, 1), pytest.param((1, 4), marks=pytest.mark.slow)])
 def test_weights_that_serve_for_several_steps_are_not_worked_out_for_a_task_left_out(
     replicas, batches, two_replicas, monkeypatch
 ):

@@ -130,7 +130,7 @@ def test_with_each_way_to_train(arguments, balancer):
     assert results[0][1]["b_skipped"] == [2]
 
 
-@pytest.mark.parametrize("balancer", ["equal", "upgrad"])
+@pytest.mark.parametrize("balancer", [pytest.param("equal", marks=pytest.mark.slow), "upgrad"])
 def test_in_float16(balancer):
     """A loss that is not finite is the task's; an overflow of the scaled gradients is the optimizer's."""
     results = [trained(some_data(fault), balancer, "skip", policy="mixed_float16") for fault in ("loss", "absent")]

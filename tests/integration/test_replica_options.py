@@ -21,7 +21,7 @@ from tests.models import (
     two_task_data,
 )
 
-FAMILIES = others_slow(ONE_OF_EACH, by_default=("equal", "upgrad"))
+FAMILIES = others_slow(ONE_OF_EACH, by_default=("upgrad",))
 
 
 def uneven_data(size=390, batch_size=20):
@@ -88,6 +88,7 @@ def test_sums_of_gradients(balancer, steps_per_execution, two_replicas):
     assert largest_difference(*models) <= 1e-5
 
 
+@pytest.mark.slow
 def test_averages_that_overwrite_the_weights(two_replicas):
     def optimizer():
         return keras.optimizers.SGD(0.05, gradient_accumulation_steps=2, use_ema=True, ema_overwrite_frequency=3)
@@ -110,7 +111,7 @@ def test_averages_that_overwrite_the_weights(two_replicas):
 CLIPS = {"clipnorm": 0.05, "global_clipnorm": 0.05, "clipvalue": 0.01}
 
 
-@pytest.mark.parametrize("clip", CLIPS)
+@pytest.mark.parametrize("clip", others_slow(CLIPS, by_default=("global_clipnorm",)))
 def test_clipping_is_of_the_sum(clip, two_replicas):
     models = both(
         two_replicas,
@@ -144,7 +145,7 @@ def test_mixed_precision(balancer, policy, sums, two_replicas):
         assert states[0] == states[1] == (1024.0, 2 if sums else 10)
 
 
-@pytest.mark.parametrize("sums", [None, 2])
+@pytest.mark.parametrize("sums", [pytest.param(None, marks=pytest.mark.slow), 2])
 def test_an_overflow_on_one_replica_leaves_all_out(sums, two_replicas):
     """Of the second replica: Keras asks the first."""
     x, y = two_task_data(40)

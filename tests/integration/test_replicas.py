@@ -32,7 +32,12 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(
-    "balancer", [*others_slow(BALANCERS), *(pytest.param(each, marks=pytest.mark.slow) for each in OTHERS)], ids=str
+    "balancer",
+    [
+        *others_slow(BALANCERS, by_default=("equal", "upgrad")),
+        *(pytest.param(each, marks=pytest.mark.slow) for each in OTHERS),
+    ],
+    ids=str,
 )
 def test_twenty_adam_steps_are_those_of_one_replica(balancer, two_replicas):
     data = three_task_data(400)
@@ -124,7 +129,7 @@ def test_compiling_outside_the_scope(balancer, two_replicas):
         assert models[0].gradient_balancer.seed_generator.state.numpy().tolist() == [7, 20]
 
 
-@pytest.mark.parametrize("balancer", ["sum", "pcgrad"])
+@pytest.mark.parametrize("balancer", [pytest.param("sum", marks=pytest.mark.slow), "pcgrad"])
 def test_a_frozen_trunk(balancer, two_replicas):
     x, y = four_labels()
     models = []

@@ -231,6 +231,7 @@ def test_a_generator_is_checked_as_it_is_read(wrong, jit_compile):
         assert (before == after).all()
 
 
+@pytest.mark.slow
 def test_every_batch_of_a_py_dataset_is_checked_under_xla():
     x, y = two_task_data(40)
     y["a"][25] = 9

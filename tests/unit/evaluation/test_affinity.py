@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_mtl import balancers, build_model, optimizers, tasks
 from keras_mtl.evaluation import GainMatrix, affinity, transfer_matrix
 from keras_mtl.evaluation._plan import make_plan
+from tests.models import others_slow
 from tests.unit.evaluation._pairs import TASKS, build, cached, failing, held_out, labels, never, train
 
 SETTINGS = {"epochs": 2, "optimizer": keras.optimizers.Adam(0.01), "verbose": 0, "seed": 3}
@@ -307,8 +308,8 @@ def test_a_folder_in_which_another_call_began_meanwhile_is_left_to_it(tmp_path):
     assert (folder / "settings.json").read_text() == "another's"
 
 
-@pytest.mark.parametrize("find", [affinity, matrix])
-@pytest.mark.parametrize("within", ["build", "call", "both"])
+@pytest.mark.parametrize("find", others_slow([affinity, matrix], by_default=(affinity,)))
+@pytest.mark.parametrize("within", others_slow(["build", "call", "both"], by_default=("both",)))
 def test_a_model_may_be_made_for_replicas(two_replicas, find, within):
     def made(subset):
         return build_model("mlp", subset, input_shape=(6,))
@@ -327,7 +328,7 @@ def test_a_model_may_be_made_for_replicas(two_replicas, find, within):
     np.testing.assert_allclose(two.metrics["validation"], one.metrics["validation"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("number", [2, 3])
+@pytest.mark.parametrize("number", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_labels_of_no_task_are_left_out(number):
     x, y = labels(80, 0)
     plain = tf.data.Dataset.from_tensor_slices((x, y)).batch(20)

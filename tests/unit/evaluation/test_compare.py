@@ -178,7 +178,7 @@ def test_a_backbone_that_the_first_call_made_is_refused_before_any_training():
     assert not trained
 
 
-@pytest.mark.parametrize("within", ["build", "call"])
+@pytest.mark.parametrize("within", ["build", pytest.param("call", marks=pytest.mark.slow)])
 def test_a_model_may_be_made_for_replicas(two_replicas, within):
     def made(subset):
         return build_model("mlp", subset, input_shape=(6,))
