@@ -52,8 +52,8 @@ def _check(model: Any, facts: Mapping[str, Any], what: str) -> None:
     differing = [name for name, column in zip(facts, found.T, strict=True) if len(set(column)) > 1]
     if differing:
         raise ValueError(
-            f"All workers should {what}. Received: they differ in {', '.join(differing)}. Run the same script with the "
-            "same arguments on all of them."
+            f"All workers should {what}. Received: they differ in {', '.join(differing)}. Run the same script, with "
+            "the same arguments and the same files, on all of them."
         )
 
 

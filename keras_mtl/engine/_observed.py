@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,10 @@ class ReadBefore:
     """In place of an iterator over the data: a batch that was read from it, divided among the replicas."""
 
     batch: Any
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batch, once: Keras' own function, which one replica has under XLA, reads it so."""
+        yield self.batch
 
 
 def observed(

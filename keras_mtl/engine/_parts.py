@@ -11,13 +11,17 @@ import tensorflow as tf
 from keras_mtl._layers import inner_layers
 from keras_mtl.engine._replicas import num_replicas
 
-# Layers that fail on a batch without examples, or find no numbers for its statistics.
+# Layers that fail on a batch without examples (max pooling ends the process), or find no numbers for its statistics.
 _NEED_ONE = (
     *(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D),
     *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
     *(keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D),
     *(keras.layers.SeparableConv1D, keras.layers.SeparableConv2D),
-    keras.layers.BatchNormalization,
+    *(keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D),
+    *(keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.MaxPooling3D),
+    *(keras.layers.AdaptiveMaxPooling1D, keras.layers.AdaptiveMaxPooling2D, keras.layers.AdaptiveMaxPooling3D),
+    *(keras.layers.RandomElasticTransform, keras.layers.RandAugment, keras.layers.AugMix),
+    *(keras.layers.MelSpectrogram, keras.layers.BatchNormalization),
 )
 
 
@@ -61,8 +65,9 @@ def _part(leaf: Any, index: Any, number: int) -> Any:
 def on_a_row_at_least(model: keras.Model, call: Callable[[Any], Any], x: Any) -> Any:
     """Calls a model on its inputs; where a replica has no examples, on one of ones, which is not in the result.
 
-    It is for models with convolutions, which fail on an empty batch, and with batch normalization, whose moving
-    statistics take the ones in, as what layers add to the losses does. Ones, for zeros are padding to some layers.
+    It is for models with convolutions, max pooling and some others, which fail on an empty batch, and with batch
+    normalization, whose moving statistics take the ones in, as what layers add to the losses does. Ones, for zeros are
+    padding to some layers.
 
     Args:
         model: the model.
@@ -74,7 +79,7 @@ def on_a_row_at_least(model: keras.Model, call: Callable[[Any], Any], x: Any) ->
     if num_replicas() == 1 or not dense or leaves[0].shape[0]:
         return call(x)
     if not any(isinstance(layer, _NEED_ONE) for layer in inner_layers(model)):
-        return call(x)
+        return call(keras.tree.map_structure(_of_any_size, x))
     size = tf.shape(leaves[0])[0]
 
     def with_row(leaf: Any) -> Any:
@@ -95,3 +100,10 @@ def on_a_row_at_least(model: keras.Model, call: Callable[[Any], Any], x: Any) ->
     if isinstance(found, tuple):
         return keras.tree.map_structure(own, found[0]), *found[1:]
     return keras.tree.map_structure(own, found)
+
+
+def _of_any_size(leaf: Any) -> Any:
+    """A tensor whose graph does not know that it is empty: some operations, of LSTM and of sums, fail where it does."""
+    if tf.executing_eagerly() or leaf.shape[0] != 0:
+        return leaf
+    return tf.compat.v1.placeholder_with_default(leaf, [None, *leaf.shape[1:]])

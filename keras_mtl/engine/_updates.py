@@ -93,8 +93,8 @@ def apply(
     variables = [variable for _, variable in pairs]
     scale = optimizer.scale_loss(1.0)
     found = [g / tf.cast(scale, g.dtype) for g in sum_over_replicas([tf.convert_to_tensor(g) for g, _ in pairs])]
+    finite = are_finite(found) if _scales_losses(optimizer) else tf.constant(True)
     if kind.updates is not None:
-        finite = are_finite(found) if _scales_losses(optimizer) else tf.constant(True)
         sums = [accumulators[id(variable)] for variable in variables]
         found = [g + tf.convert_to_tensor(total) for g, total in zip(found, sums, strict=True)]
         for total, value in zip(sums, found, strict=True):
@@ -102,7 +102,9 @@ def apply(
             total.assign(tf.where(finite, kept, tf.convert_to_tensor(total)))
         found = [g / tf.cast(steps, g.dtype) for g in found]
     share = tf.cast(scale, "float32") / num_replicas()  # the optimizer sums, and takes the scale out again
-    optimizer.apply([g * tf.cast(share, g.dtype) for g in _clipped(found, kind.clips)], variables)
+    found = [g * tf.cast(share, g.dtype) for g in _clipped(found, kind.clips)]
+    # An infinite number that was clipped is a finite one, by which the optimizer would not know that it overflowed.
+    optimizer.apply(_marked(found, ~finite) if _scales_losses(optimizer) else found, variables)
 
 
 @contextlib.contextmanager
@@ -150,8 +152,14 @@ def _all_or_none(gradients: Sequence[Any]) -> list[Any]:
     """The gradients, one of them not finite if any is that on any replica."""
     present = [g for g in gradients if g is not None]
     faulty = sum_over_replicas(tf.cast(tf.logical_not(are_finite(present)), "float32"))
-    mark = tf.where(faulty > 0, float("nan"), 0.0)
-    return [tf.convert_to_tensor(g) + tf.cast(mark, g.dtype) if g is present[0] else g for g in gradients]
+    return _marked(gradients, faulty > 0)
+
+
+def _marked(gradients: Sequence[Any], faulty: Any) -> list[Any]:
+    """Gradients of which one is NaN where `faulty`."""
+    first = next(g for g in gradients if g is not None)
+    mark = tf.where(faulty, float("nan"), 0.0)
+    return [tf.convert_to_tensor(g) + tf.cast(mark, g.dtype) if g is first else g for g in gradients]
 
 
 def _clipped(gradients: Sequence[Any], clips: Mapping[str, float]) -> Sequence[Any]:

@@ -52,13 +52,15 @@ def resume_callbacks(
 
 def _facts(arguments: dict[str, Any], source: Any, savers: Sequence[Any]) -> dict[str, Any]:
     """What has to be the same on all workers, which take their steps, and save, together."""
-    numbers = ("batch_size", "epochs", "initial_epoch", "steps_per_epoch", "shuffle", "validation_freq")
+    numbers = ("batch_size", "epochs", "initial_epoch", "steps_per_epoch", "shuffle")
+    of_validation = ("validation_freq", "validation_steps", "validation_batch_size", "validation_split")
     kind: list[Any] = [type(source).__name__]
     if arguments["y"] is not None:
         kind += [tuple(np.shape(leaf)) for leaf in keras.tree.flatten((source, arguments["y"]))]
     of_savers = ("save_freq", "save_best_only", "save_weights_only", "delete_checkpoint")
     return {
         "the arguments of `fit`": {name: arguments.get(name) for name in numbers},
+        "the validation": [arguments.get("validation_data") is None, *(arguments.get(name) for name in of_validation)],
         "the kind or the shape of the data": kind,
         "the callbacks that save the model": [
             [type(saver).__name__, *(str(getattr(saver, name, None)) for name in of_savers)] for saver in savers
@@ -103,23 +105,27 @@ class Track(keras.callbacks.Callback):
         # Private: Keras leaves there the epoch of an earlier `fit` that was restored, and would begin with it again.
         # tests/unit/model/test_resume.py would notice if it were called otherwise.
         self.model._initial_epoch = None
-        for folder in self._folders:
-            self._mend(folder)
+        found = [(folder, *_held_by(folder)) for folder in self._folders]
+        if engine.has_workers(self.model):
+            # Before any is changed, and before Keras reads the weights, in which all workers take part.
+            engine.check_same_training(self.model, {"their backups": [held for _, *held in found]})
+        for folder, has_weights, notes in found:
+            self._mend(folder, has_weights, notes)
             if engine.has_workers(self.model):
                 # Keras looks whether it is there and then makes it, and fails where another worker was first.
                 folder.mkdir(parents=True, exist_ok=True)
 
-    def _mend(self, folder: Path) -> None:
-        notes = folder / _METADATA
-        if not notes.is_file():
+    def _mend(self, folder: Path, has_weights: bool, notes: str | None) -> None:
+        if notes is None:
             return
+        path = folder / _METADATA
         try:
-            json.loads(notes.read_text(encoding="utf-8"))["epoch"]
+            json.loads(notes)["epoch"]
         except (ValueError, KeyError, TypeError):
-            self.unreadable = notes
-        if self.unreadable or not (folder / _WEIGHTS).is_file():
-            _LOGGER.info("`%s` is cut short, or without weights, and is removed.", notes)
-            notes.unlink(missing_ok=True)
+            self.unreadable = path
+        if self.unreadable == path or not has_weights:
+            _LOGGER.info("`%s` is cut short, or without weights, and is removed.", path)
+            path.unlink(missing_ok=True)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the epoch, or puts back what the metrics were within it: Keras has just set them to 0."""
@@ -162,6 +168,13 @@ class Track(keras.callbacks.Callback):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def _held_by(folder: Path) -> tuple[bool, str | None]:
+    """Whether weights are in the folder of a backup, and the notes of Keras beside them, or None."""
+    notes = folder / _METADATA
+    text = notes.read_text(encoding="utf-8", errors="replace") if notes.is_file() else None
+    return (folder / _WEIGHTS).is_file(), text
+
+
 class Resume(keras.callbacks.Callback):
     """The last callback: sees whether the model was restored, and has the training go on from there.
 
@@ -182,6 +195,9 @@ class Resume(keras.callbacks.Callback):
         """Sets the epoch and the place in the data. From here on, what callbacks load has no say in them."""
         self.model.progress.training = True
         model, progress = self.model, self.model.progress
+        if engine.has_workers(model):
+            reached = [progress.loaded, progress.epochs, progress.batches, progress.seed]
+            engine.check_same_training(model, {"the place where they go on, by the backup of each": reached})
         if progress.loaded:
             # Private, as `BackupAndRestore` does it. What it read it from is written after the weights, and may be of
             # the epoch before.
@@ -195,11 +211,11 @@ class Resume(keras.callbacks.Callback):
         elif not self._goes_on:
             return
         at_once = model.steps_per_execution
-        if progress.at_once not in (None, at_once) and progress.batches % at_once:
+        if progress.at_once not in (None, at_once) and progress.batches:
+            # Keras counts the last steps of an epoch as if there were as many as ever.
             raise ValueError(
-                f"The training was interrupted within an epoch, after {progress.batches} batches, with "
-                f"steps_per_execution={progress.at_once}. Received: steps_per_execution={at_once}, with which no step "
-                "begins there. Compile the model as it was, or with 1."
+                f"The training was interrupted within an epoch, with steps_per_execution={progress.at_once}. Received: "
+                f"steps_per_execution={at_once}, with which that place is not found. Compile the model as it was."
             )
         _LOGGER.info("The training goes on after %d epochs and %d batches.", progress.epochs, progress.batches)
         progress.loaded, progress.catching_up = False, progress.batches > 0

@@ -5,6 +5,7 @@ python -m tests.integration._worker_order MODE RESULT.npz
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -34,6 +35,14 @@ def run(mode, folder):
     elif mode == "split":
         more = {"validation_split": 0.25}
     x, y = np.eye(16, dtype="float32"), np.ones(16, "float32")
+    if mode == "validated by the first":
+        more = {"validation_data": (x, {"a": y, "b": y})} if is_first else {}
+    elif mode == "backup of the first":
+        own = folder / f"backup of {is_first}"
+        callbacks = [keras.callbacks.BackupAndRestore(own, delete_checkpoint=False)]
+        model.fit(x, {"a": y, "b": y}, batch_size=4, verbose=0, callbacks=callbacks)
+        if not is_first:
+            shutil.rmtree(own)
     model.fit(x, {"a": y, "b": y}, batch_size=4, verbose=0, callbacks=callbacks, **more)
     return layer.kernel.numpy()[:, 0]
 

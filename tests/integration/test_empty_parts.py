@@ -52,6 +52,38 @@ def test_convolutions(balancer, two_replicas):
     assert_same(two_replicas, build, x, labels(9), 4, balancer=config)
 
 
+def spectrograms(x):
+    return keras.layers.Rescaling(0.01)(keras.layers.MelSpectrogram(64, 16, num_mel_bins=8)(x))
+
+
+LAYERS = {
+    "max pooling": ((6, 4), keras.layers.MaxPooling1D),
+    "recurrent convolutions": ((3, 8, 2), lambda: keras.layers.ConvLSTM1D(2, 3)),
+    "convolutions within": ((3, 8, 2), lambda: keras.layers.TimeDistributed(keras.layers.Conv1D(2, 3))),
+    "spectrograms": ((256,), lambda: spectrograms),
+    "recurrent": ((6, 4), lambda: keras.layers.LSTM(3)),
+    "a sum": ((6, 4), lambda: lambda x: keras.layers.Add()([x, keras.layers.Dense(4)(x)])),
+}
+
+
+@pytest.mark.parametrize("name", others_slow(LAYERS, by_default=("max pooling", "recurrent")))
+def test_layers(name, two_replicas):
+    shape, layer = LAYERS[name]
+    x = np.random.default_rng(1).normal(size=(5, *shape)).astype("float32")
+
+    def build():
+        inputs = keras.Input(shape)
+        features = keras.layers.Flatten()(layer()(keras.layers.Dense(shape[-1])(inputs)))
+        outputs = {"a": keras.layers.Dense(3, activation="softmax")(features), "b": keras.layers.Dense(1)(features)}
+        return mtl.MultiTaskModel(inputs, outputs, kinds())
+
+    assert_same(two_replicas, build, x, labels(5), 4)
+    with two_replicas.scope():
+        model = build()
+        model.compile("sgd")
+    assert np.isfinite(model.train_on_batch(x[:1], labels(1)))[0]
+
+
 def test_texts_whose_padding_is_masked(two_replicas):
     tagging = mtl.tasks.SequenceTagging("tags", 3)
     x = np.array([[1, 2, 0, 0], [3, 1, 2, 0], [2, 2, 2, 2], [1, 0, 0, 0], [3, 3, 0, 0]])

@@ -145,19 +145,35 @@ def test_mixed_precision(balancer, policy, sums, two_replicas):
         assert states[0] == states[1] == (1024.0, 2 if sums else 10)
 
 
-@pytest.mark.parametrize("sums", [pytest.param(None, marks=pytest.mark.slow), 2])
-def test_an_overflow_on_one_replica_leaves_all_out(sums, two_replicas):
-    """Of the second replica: Keras asks the first."""
+@pytest.mark.parametrize(
+    ("sums", "clip"),
+    [
+        (2, {}),
+        (None, {"clipvalue": 0.01}),
+        *(pytest.param(sums, clip, marks=pytest.mark.slow) for sums, clip in ((None, {}), (2, {"clipvalue": 0.01}))),
+    ],
+)
+def test_an_overflow_on_one_replica_leaves_all_out(sums, clip, two_replicas):
+    """Of the second replica: Keras asks the first. What was clipped would look finite."""
+    check_overflow(two_replicas, sums, clip)
+
+
+@pytest.mark.parametrize("clip", others_slow(CLIPS, by_default=("clipvalue",)))
+def test_an_overflow_that_one_replica_clips_is_one(clip, one_replica):
+    check_overflow(one_replica, None, {clip: CLIPS[clip]})
+
+
+def check_overflow(strategy, sums, clip):
     x, y = two_task_data(40)
     y["c"] = np.ones(40, "float32")
     y["b"][15] = 3e7  # in the first batch, on the second replica: times the scale it overflows in float16
     data = tf.data.Dataset.from_tensor_slices((x, y)).batch(20)
 
     def optimizer():
-        inner = keras.optimizers.SGD(1e-6, gradient_accumulation_steps=sums)
+        inner = keras.optimizers.SGD(1e-6, gradient_accumulation_steps=sums, **clip)
         return keras.optimizers.LossScaleOptimizer(inner, initial_scale=1e32)
 
-    models = both(two_replicas, "equal", optimizer, data.repeat(4), policy="mixed_float16")
+    models = both(strategy, "equal", optimizer, data.repeat(4), policy="mixed_float16")
     for model in models:
         assert all(np.isfinite(weight).all() for weight in model.get_weights())
     states = [

@@ -98,7 +98,14 @@ def test_arrays_come_in_one_order_without_a_seed(mode, tmp_path):
     ("mode", "message"),
     [
         ("saved by the first", "they differ in the callbacks that save the model"),
-        pytest.param("split", "each would draw its own.*validation_split", marks=pytest.mark.slow),
+        *(
+            pytest.param(mode, message, marks=pytest.mark.slow)
+            for mode, message in (
+                ("split", "each would draw its own.*validation_split"),
+                ("validated by the first", "they differ in the validation. Run the same script"),
+                ("backup of the first", "they differ in their backups"),
+            )
+        ),
     ],
 )
 def test_what_would_go_apart_is_told_to_both(mode, message, tmp_path):

@@ -109,12 +109,13 @@ def test_in_other_ways_of_running_too(arguments):
     assert_bitwise_the_same(busy_model, TaskAffinity(every=3), shuffled, **arguments)
 
 
-@slow
-def test_under_two_replicas_up_to_rounding(two_replicas):
+def assert_the_same_up_to_rounding(strategy, **arguments):
     # Not Adam: it blows up the rounding errors of a bias before batch normalization, whose gradient is 0.
     callback, sgd = TaskAffinity(every=3), keras.optimizers.SGD(0.01, momentum=0.9)
-    without, logs = trained(busy_model, [], lambda: three_task_data(80), sgd, strategy=two_replicas)
-    model, logs_with = trained(busy_model, [callback], lambda: three_task_data(80), sgd, strategy=two_replicas)
+    (without, logs), (model, logs_with) = (
+        trained(busy_model, callbacks, lambda: three_task_data(80), sgd, strategy=strategy, **arguments)
+        for callbacks in ([], [callback])
+    )
     assert callback.counts.max() > 1
     for first, second in zip(everything(without), everything(model), strict=True):
         np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-6)
@@ -124,6 +125,16 @@ def test_under_two_replicas_up_to_rounding(two_replicas):
 
 
 @slow
+def test_under_two_replicas_up_to_rounding(two_replicas):
+    assert_the_same_up_to_rounding(two_replicas)
+
+
+@slow
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_under_a_strategy_of_one_replica_up_to_rounding(jit_compile):
+    assert_the_same_up_to_rounding(tf.distribute.OneDeviceStrategy("CPU:0"), jit_compile=jit_compile)
+
+
 @pytest.mark.parametrize("learning_rate", [None, 0.05])
 def test_two_replicas_measure_what_one_does(learning_rate, two_replicas):
     found, clipping = [], keras.optimizers.Adam(0.01, global_clipnorm=0.1)

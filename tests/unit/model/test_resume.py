@@ -44,12 +44,16 @@ def test_several_steps_at_once_and_saves_at_the_last_batch(case, save_freq, tmp_
     check_same(train({"x": dataset(size)}, tmp_path / "backup", **arguments), expected)
 
 
-def test_steps_that_do_not_begin_where_it_stopped_are_refused(tmp_path):
+@pytest.mark.parametrize(("stop", "before", "after"), [({"batch": 4}, 1, 2), ({"epoch": 2}, 2, 1)])
+def test_other_steps_at_once_within_an_epoch_are_refused(stop, before, after, tmp_path):
+    """The second stops after the last batch, of five, which Keras counts as the sixth."""
+    save_freq = 3 if "batch" in stop else 5
     with pytest.raises(StoppedError):
-        train({"x": dataset()}, tmp_path, StopAt(batch=4), save_freq=3)
-    with pytest.raises(ValueError, match="after 3 batches, with steps_per_execution=1. Received: .*=2"):
-        train({"x": dataset()}, tmp_path, save_freq=3, steps_per_execution=2)
-    assert len(train({"x": dataset()}, tmp_path, save_freq=3)[1]["loss"]) == EPOCHS
+        train({"x": dataset()}, tmp_path, StopAt(**stop), save_freq=save_freq, steps_per_execution=before)
+    with pytest.raises(ValueError, match=f"steps_per_execution={before}. Received: .*={after}"):
+        train({"x": dataset()}, tmp_path, save_freq=save_freq, steps_per_execution=after)
+    history = train({"x": dataset()}, tmp_path, save_freq=save_freq, steps_per_execution=before)[1]
+    assert len(history["loss"]) == EPOCHS - stop.get("epoch", 1) + 1
 
 
 @pytest.mark.parametrize("balancer", others_slow(["rlw", "famo", "random", "gradnorm"], ["rlw"]))
