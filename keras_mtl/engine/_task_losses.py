@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -77,9 +76,7 @@ class TaskLosses:
 
     def __init__(self, losses: Mapping[str, keras.losses.Loss]) -> None:
         self._reductions = {task: loss.reduction for task, loss in losses.items()}
-        self._sums = {task: copy.copy(loss) for task, loss in losses.items()}
-        for loss in self._sums.values():
-            loss.reduction = "sum"
+        self._sums = {task: _summing(loss) for task, loss in losses.items()}
 
     def __call__(
         self, labels: Mapping[str, Any], predictions: Mapping[str, Any], weights: Mapping[str, Any], counts: Any
@@ -105,3 +102,13 @@ class TaskLosses:
                 share = tf.math.divide_no_nan(share, tf.cast(count, share.dtype))
             shares.append(tf.cast(share, keras.config.floatx()))
         return shares
+
+
+def _summing(loss: keras.losses.Loss) -> keras.losses.Loss:
+    """A loss as another one, that sums.
+
+    Not by `copy`: Keras makes its objects anew from their configs there, for which a class has to be registered.
+    """
+    found = object.__new__(type(loss))
+    vars(found).update(vars(loss), reduction="sum")
+    return found

@@ -90,6 +90,8 @@ def apply(
         optimizer.apply(_all_or_none(gradients) if _scales_losses(optimizer) else gradients, variables)
         return
     pairs = [(g, variable) for g, variable in zip(gradients, variables, strict=True) if g is not None]
+    if not pairs:
+        raise ValueError("A loss should depend on the trainable variables. Received: no gradient of any of them.")
     variables = [variable for _, variable in pairs]
     scale = optimizer.scale_loss(1.0)
     found = [g / tf.cast(scale, g.dtype) for g in sum_over_replicas([tf.convert_to_tensor(g) for g, _ in pairs])]
@@ -157,9 +159,11 @@ def _all_or_none(gradients: Sequence[Any]) -> list[Any]:
 
 def _marked(gradients: Sequence[Any], faulty: Any) -> list[Any]:
     """Gradients of which one is NaN where `faulty`."""
-    first = next(g for g in gradients if g is not None)
+    first = next((index for index, g in enumerate(gradients) if g is not None), None)
     mark = tf.where(faulty, float("nan"), 0.0)
-    return [tf.convert_to_tensor(g) + tf.cast(mark, g.dtype) if g is first else g for g in gradients]
+    return [
+        tf.convert_to_tensor(g) + tf.cast(mark, g.dtype) if index == first else g for index, g in enumerate(gradients)
+    ]
 
 
 def _clipped(gradients: Sequence[Any], clips: Mapping[str, float]) -> Sequence[Any]:

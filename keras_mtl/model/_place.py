@@ -31,8 +31,8 @@ class Place:
         self._model = model
         self._source = source
         self._shuffled: engine.ShuffledArrays | None = None
-        # Of one stream for all epochs, how many steps an epoch is to have; None: the data are read anew in each.
-        self._steps: int | None = None
+        # Of one stream for all epochs, how many batches an epoch takes from it; None: the data are read anew in each.
+        self._per_epoch: int | None = None
         self._lost: str | None = None
         self._order_of_keras = False
         self._reading = False
@@ -53,13 +53,13 @@ class Place:
 
     def begin(self, progress: Progress, epoch: int) -> None:
         """Notes how the data are found, where they begin to be read with an epoch."""
-        progress.start = epoch
+        progress.start, progress.taken = epoch, self._per_epoch
         progress.passes, progress.others = engine.readings(self._source)
         progress.ordered = self._lost is None and not self._order_of_keras
 
     def begin_epoch(self, progress: Progress, epoch: int) -> None:
         """Is told that an epoch begins."""
-        if self._steps is None:
+        if self._per_epoch is None:
             self._reading = False
         if self._shuffled is not None:
             if progress.seed is None:
@@ -74,7 +74,7 @@ class Place:
 
     def end_epoch(self, *, whole: bool) -> None:
         """Is told that an epoch has ended, and whether with the end of the data."""
-        if self._steps is None and self._lost is None and whole:
+        if self._per_epoch is None and self._lost is None and whole:
             engine.pass_taken(self._source)
 
     def go_to(self, progress: Progress) -> int:
@@ -84,8 +84,8 @@ class Place:
         if why is not None:
             self._warn(progress.epochs, why)
             self.begin(progress, progress.epochs)
-        elif self._steps is not None:
-            return epochs * self._taken(self._steps, self._model.steps_per_execution)
+        elif self._per_epoch is not None:
+            return epochs * self._per_epoch
         elif hasattr(self._x, "cardinality") and self._shuffled is None:
             passes = progress.passes + epochs - engine.readings(self._source)[0]
             if passes:
@@ -110,24 +110,18 @@ class Place:
                 "from the beginning"
             )
         passes, others = engine.readings(self._source)
-        if self._steps is not None:
-            now, before = self._model.steps_per_execution, progress.at_once
-            if before and epochs and self._taken(self._steps, before) != self._taken(self._steps, now):
+        if self._per_epoch is not None:
+            if progress.taken not in (None, self._per_epoch):
                 return (
-                    f"With steps_per_execution={before} an epoch took {self._taken(self._steps, before)} batches, and "
-                    f"with {now} it takes {self._taken(self._steps, now)}. Compile the model as it was"
+                    f"An epoch took {progress.taken} batches then, and takes {self._per_epoch} now. Give `fit` the "
+                    "same `steps_per_epoch`, and compile the model with the same `steps_per_execution`"
                 )
             epochs = 0
         if others > progress.others or passes > progress.passes + epochs:
             return "This data set was read more often than that. Make it anew"
-        if others < progress.others or (passes < progress.passes and (others or self._steps is not None)):
+        if others < progress.others or (passes < progress.passes and (others or self._per_epoch is not None)):
             return "That training found its data set read by others. Make it anew for each `fit`"
         return None
-
-    @staticmethod
-    def _taken(steps: int, at_once: int) -> int:
-        """The batches that an epoch takes from an endless stream: Keras takes its last steps as many at once too."""
-        return math.ceil(steps / at_once) * at_once
 
     @staticmethod
     def _warn(epochs: int, why: str) -> None:
@@ -185,15 +179,15 @@ class Place:
                 "as the last thing"
             )
         elif steps and size is None:
-            self._steps = steps
+            self._per_epoch = math.ceil(steps / at_once) * at_once
         elif steps and (size % steps or steps % at_once):
             self._lost = "The data set should have a multiple of `steps_per_epoch` batches, or no end: `repeat()` it"
         elif steps or (engine.is_distributed(model) and size is not None and size % at_once == 0):
             # In one stream: over several replicas Keras reads ahead in iterators that it then throws away, so that a
             # data set which is shuffled anew in each pass has an order that nobody knows.
-            self._steps = steps or size
+            self._per_epoch = steps or size
             if kept:
-                arguments.update(x=engine.endless(x), steps_per_epoch=self._steps)
+                arguments.update(x=engine.endless(x), steps_per_epoch=self._per_epoch)
             else:
                 self._order_of_keras = engine.is_distributed(model)
         elif isinstance(x, Iterator):

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 _KEY, _METRIC = "progress", "progress_metric_"
-_NUMBERS = ("epochs", "batches", "seed", "start", "passes", "others", "ordered", "at_once")
+_NUMBERS = ("epochs", "batches", "seed", "start", "passes", "others", "ordered", "at_once", "taken")
 
 
 @dataclass
@@ -26,6 +26,7 @@ class Progress:
         others: how many other readings of the data it had begun before that.
         ordered: whether the order of the examples since then can be found again.
         at_once: how many steps were taken at once, or None where that is not known.
+        taken: how many batches an epoch takes from one stream for all of them, or None.
         metrics: in a file that was written within an epoch, the values that the variables of its metrics had, by name.
         loaded: whether this is from a file, and no training has gone on from it yet.
         training: whether `fit` is at work, and files that are loaded meanwhile have no say.
@@ -40,6 +41,7 @@ class Progress:
     others: int = 0
     ordered: bool = True
     at_once: int | None = None
+    taken: int | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     loaded: bool = False
     training: bool = False
@@ -68,8 +70,8 @@ def load_progress(progress: Progress, values: Mapping[str, Any]) -> dict[str, An
         if _KEY in values:
             for name, number in zip(_NUMBERS, np.asarray(values[_KEY]), strict=False):  # older files have fewer
                 setattr(progress, name, int(number))
-            progress.seed = None if progress.seed == -1 else progress.seed
-            progress.at_once = None if progress.at_once == -1 else progress.at_once
+            for name in ("seed", "at_once", "taken"):
+                setattr(progress, name, None if getattr(progress, name) == -1 else getattr(progress, name))
             found = {key: np.asarray(value) for key, value in values.items() if key.startswith(_METRIC)}
             progress.metrics = {key.removeprefix(_METRIC): value for key, value in found.items()}
             progress.loaded = True

@@ -107,8 +107,9 @@ class Track(keras.callbacks.Callback):
         self.model._initial_epoch = None
         found = [(folder, *_held_by(folder)) for folder in self._folders]
         if engine.has_workers(self.model):
-            # Before any is changed, and before Keras reads the weights, in which all workers take part.
-            engine.check_same_training(self.model, {"their backups": [held for _, *held in found]})
+            # Before any is changed, and before Keras reads the weights, in which all workers take part. A kill may have
+            # left notes in some of their folders alone.
+            engine.check_same_training(self.model, {"their backups": [has_weights for _, has_weights, _ in found]})
         for folder, has_weights, notes in found:
             self._mend(folder, has_weights, notes)
             if engine.has_workers(self.model):
@@ -197,6 +198,8 @@ class Resume(keras.callbacks.Callback):
         model, progress = self.model, self.model.progress
         if engine.has_workers(model):
             reached = [progress.loaded, progress.epochs, progress.batches, progress.seed]
+            if not progress.loaded:  # weights of plain Keras, say, whose epoch is in the notes alone
+                reached += [model._initial_epoch, self._track.unreadable is None]
             engine.check_same_training(model, {"the place where they go on, by the backup of each": reached})
         if progress.loaded:
             # Private, as `BackupAndRestore` does it. What it read it from is written after the weights, and may be of

@@ -18,7 +18,7 @@ import keras_mtl as mtl
 
 
 def run(mode, folder):
-    """The weight of each of 16 examples after an epoch: all alike, if each was trained on once."""
+    """The weight of each of 16 examples, all alike if each was trained on as often, and the last epochs."""
     is_first = json.loads(os.environ["TF_CONFIG"])["task"]["index"] == 0
     with mtl.distribution.scope(timeout=60):
         inputs = keras.Input((16,))
@@ -37,15 +37,18 @@ def run(mode, folder):
     x, y = np.eye(16, dtype="float32"), np.ones(16, "float32")
     if mode == "validated by the first":
         more = {"validation_data": (x, {"a": y, "b": y})} if is_first else {}
-    elif mode == "backup of the first":
+    elif mode in ("backup of the first", "notes of the first"):
         own = folder / f"backup of {is_first}"
         callbacks = [keras.callbacks.BackupAndRestore(own, delete_checkpoint=False)]
         model.fit(x, {"a": y, "b": y}, batch_size=4, verbose=0, callbacks=callbacks)
-        if not is_first:
+        if not is_first and mode == "backup of the first":
             shutil.rmtree(own)
-    model.fit(x, {"a": y, "b": y}, batch_size=4, verbose=0, callbacks=callbacks, **more)
-    return layer.kernel.numpy()[:, 0]
+        elif not is_first:
+            (own / "training_metadata.json").write_text("{")
+        more = {"epochs": 2}
+    history = model.fit(x, {"a": y, "b": y}, batch_size=4, verbose=0, callbacks=callbacks, **more)
+    return {"weights": layer.kernel.numpy()[:, 0], "epochs": history.epoch}
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[2], weights=run(sys.argv[1], Path(sys.argv[2]).parent))
+    np.savez(sys.argv[2], **run(sys.argv[1], Path(sys.argv[2]).parent))

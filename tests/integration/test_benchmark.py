@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "step_cost.py"
 SMALL = ["--networks", "mlp", "--tasks", "2", "--balancers", "equal", "pcgrad", "upgrad:every10", "mgda:features"]
 
@@ -14,6 +16,7 @@ def run(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_it_compares_with_plain_keras(tmp_path):
     quick = ["--seconds", "0.01", "--turns", "2", "--solver-calls", "5"]
     process = run(*quick, "--json", str(tmp_path / "cost.json"))

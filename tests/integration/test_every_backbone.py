@@ -90,7 +90,7 @@ def test_trains_saves_and_exports(name, architecture, tmp_path):
         np.testing.assert_allclose(served(signatures[task], inputs)[task], values, atol=1e-4)
 
 
-@pytest.mark.parametrize("architecture", ["independent", "soft", "mmoe"])
+@pytest.mark.parametrize("architecture", others_slow(["independent", "soft", "mmoe"], by_default=("soft",)))
 def test_copies_of_a_text_backbone_read_the_same_indices(architecture):
     kinds = [tasks.BinaryClassification("a"), tasks.Classification("b", 3)]
     model = build_model(text("convolutional"), kinds, architecture)

@@ -54,7 +54,7 @@ def test_xla_gives_the_same(balancer):
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("balancer", others_slow(EVERY), ids=str)
+@pytest.mark.parametrize("balancer", others_slow(EVERY, by_default=("gradnorm", "upgrad")), ids=str)
 def test_mixed_precision(balancer, policy):
     narrow, full = trained(balancer, policy=policy), trained(balancer)
     assert narrow.get_layer("high").compute_dtype == policy.removeprefix("mixed_")

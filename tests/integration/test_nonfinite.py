@@ -51,7 +51,7 @@ def without_bad():
 
 @pytest.mark.parametrize(
     "balancer",
-    others_slow([*ONE_OF_A_KIND, "excess_mtl", "rlw", "stch"], by_default=("equal", "graddrop"))
+    others_slow([*ONE_OF_A_KIND, "excess_mtl", "rlw", "stch"], by_default=("graddrop",))
     + [pytest.param(balancers.UPGrad(update_every=2), id="every2")],
 )
 def test_a_fault_below_the_features_leaves_the_whole_step_out(balancer):
@@ -68,7 +68,7 @@ def test_a_fault_below_the_features_leaves_the_whole_step_out(balancer):
     }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", others_slow(OPTIMIZERS, by_default=("sums", "adafactor")))
 @pytest.mark.parametrize("balancer", ["equal", pytest.param("upgrad", marks=pytest.mark.slow)])
 def test_no_state_of_an_optimizer_takes_in_what_is_not_finite(name, balancer):
     model, history = trained(some_data("gradient"), balancer, "skip", root="trunk", optimizer=OPTIMIZERS[name]())

@@ -113,8 +113,8 @@ def test_the_error_of_several_steps_at_once_and_of_a_batch():
     [
         pytest.param({"jit_compile": True}, marks=pytest.mark.slow),
         {"steps_per_execution": 4},
-        {"optimizer": keras.optimizers.Adam(0.01, gradient_accumulation_steps=2)},
-        {"run_eagerly": True},
+        pytest.param({"optimizer": keras.optimizers.Adam(0.01, gradient_accumulation_steps=2)}, marks=pytest.mark.slow),
+        pytest.param({"run_eagerly": True}, marks=pytest.mark.slow),
     ],
     ids=["xla", "several steps", "sums of gradients", "eagerly"],
 )

@@ -108,6 +108,20 @@ def test_averages_that_overwrite_the_weights(two_replicas):
             model.compile(keras.optimizers.SGD(0.05, use_ema=True, ema_overwrite_frequency=3))
 
 
+class Apart(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return keras.ops.stop_gradient(keras.ops.max(y_pred, axis=-1))
+
+
+@pytest.mark.parametrize("option", [{"clipvalue": 1.0}, {"gradient_accumulation_steps": 2}], ids=str)
+def test_without_any_gradient_it_is_an_error(option, one_replica):
+    with one_replica.scope():
+        model = three_task_model()
+        model.compile(keras.optimizers.SGD(0.1, **option), loss=dict.fromkeys("abc", Apart()))
+    with pytest.raises(ValueError, match="A loss should depend on the trainable variables"):
+        model.fit(three_task_data(20), verbose=0)
+
+
 CLIPS = {"clipnorm": 0.05, "global_clipnorm": 0.05, "clipvalue": 0.01}
 
 
@@ -205,8 +219,8 @@ def one_replica():
     return tf.distribute.MirroredStrategy(["CPU:0"])
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
-@pytest.mark.parametrize("clip", CLIPS)
+@pytest.mark.parametrize("policy", [pytest.param("float32", marks=pytest.mark.slow), "mixed_float16"])
+@pytest.mark.parametrize("clip", others_slow(CLIPS, by_default=("clipnorm",)))
 def test_a_strategy_of_one_replica_clips_too(clip, policy, one_replica):
     def optimizer():
         return keras.optimizers.SGD(0.1, momentum=0.9, **{clip: CLIPS[clip]})

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from tests.integration._worker import run
+from tests.models import others_slow
 
 ROOT = Path(__file__).parents[2]
 FAMILIES = [
@@ -82,15 +83,18 @@ def test_another_model_is_told_to_both(tmp_path):
         assert "All workers should compile the same model. Received: they differ in tasks" in said
 
 
-@pytest.mark.parametrize("mode", ["saved", pytest.param("not saved", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("mode", others_slow(["saved", "not saved", "notes of the first"], by_default=("saved",)))
 def test_arrays_come_in_one_order_without_a_seed(mode, tmp_path):
+    """Also where a kill has cut short what Keras notes on one of the workers."""
     processes = start(tmp_path, mode, module="_worker_order")
     said = outputs(processes)
     assert [process.returncode for process in processes] == [0, 0], said
     for index in range(2):
-        weights = np.load(tmp_path / f"{index}.npz")["weights"]
+        with np.load(tmp_path / f"{index}.npz") as file:
+            weights, epochs = file["weights"], file["epochs"]
         assert weights[0] > 0
         np.testing.assert_allclose(weights, weights[0], rtol=1e-5)
+        assert epochs == [1 if mode == "notes of the first" else 0]
     assert "strategy: multi-worker, 2 workers, this is" in said[0]
 
 

@@ -135,6 +135,7 @@ def test_under_a_strategy_of_one_replica_up_to_rounding(jit_compile):
     assert_the_same_up_to_rounding(tf.distribute.OneDeviceStrategy("CPU:0"), jit_compile=jit_compile)
 
 
+@slow
 @pytest.mark.parametrize("learning_rate", [None, 0.05])
 def test_two_replicas_measure_what_one_does(learning_rate, two_replicas):
     found, clipping = [], keras.optimizers.Adam(0.01, global_clipnorm=0.1)

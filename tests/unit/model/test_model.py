@@ -131,6 +131,26 @@ def test_losses_and_metrics_of_compile_replace_those_of_the_tasks():
     assert isinstance(model.loss["b"], keras.losses.MeanAbsoluteError)
 
 
+class FourthPower(keras.losses.Loss):
+    """A user's, which is not registered, and whose config does not have its scale."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+    def call(self, y_true, y_pred):
+        return self.scale * keras.ops.mean((y_true - y_pred) ** 4, axis=-1)
+
+
+def test_a_loss_of_the_users_own_class():
+    model = two_task_model()
+    model.compile("adam", loss={"b": FourthPower(3.0)})
+    x, y = two_task_data(32)
+    error = model.predict(x, verbose=0)["b"][:, 0] - y["b"]
+    assert model.evaluate(x, y, verbose=0, return_dict=True)["b_loss"] == pytest.approx(3 * (error**4).mean(), rel=1e-5)
+    assert np.isfinite(model.fit(x, y, verbose=0).history["loss"]).all()
+
+
 def test_fit_takes_what_keras_takes():
     x, y = two_task_data(40)
     model = two_task_model()

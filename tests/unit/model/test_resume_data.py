@@ -63,15 +63,16 @@ def test_it_says_where_the_place_in_the_data_is_lost(kind, tmp_path):
         train(data(), tmp_path, epochs=2)
 
 
-def test_other_steps_at_once_take_other_batches_of_an_endless_stream(tmp_path):
-    def go_on(at_once):
-        data = {"x": dataset().repeat(), "steps_per_epoch": 3}
-        return train(data, tmp_path, epochs=3, steps_per_execution=at_once)[0]
+@pytest.mark.parametrize(("steps", "at_once", "now"), [(3, 1, 3), pytest.param(5, 2, 6, marks=pytest.mark.slow)])
+def test_other_numbers_of_batches_in_an_epoch_of_an_endless_stream_are_told(steps, at_once, now, tmp_path):
+    def go_on(steps, at_once, *callbacks):
+        data = {"x": dataset().repeat(), "steps_per_epoch": steps}
+        return train(data, tmp_path, *callbacks, epochs=3, steps_per_execution=at_once)[0]
 
     with pytest.raises(StoppedError):
-        train({"x": dataset().repeat(), "steps_per_epoch": 3}, tmp_path, StopAt(epoch=2), steps_per_execution=2)
-    with pytest.warns(UserWarning, match="With steps_per_execution=2 an epoch took 4 batches, and with 1 it takes 3"):
-        assert go_on(1).optimizer.iterations.numpy() == 11
+        go_on(3, 2, StopAt(epoch=2))
+    with pytest.warns(UserWarning, match=f"An epoch took 4 batches then, and takes {now} now. Give `fit` the same"):
+        assert go_on(steps, at_once).optimizer.iterations.numpy() == 8 + now
 
 
 def test_a_pydataset_in_its_own_order_goes_on(tmp_path):
