@@ -67,7 +67,7 @@ class GradDrop(GradientBalancer):
     def call(self, jacobian: Any, active: Any) -> Any:
         """The sum of the numbers of the sign that is picked, and the leak of the rest."""
         del active  # its gradient is zero
-        # Sums in one order: TensorFlow would add up rows in orders of its own, and `below` would not be 0.
+        # Two sums of one kind, which add in one order: else `below` would not be exactly 0 where the tasks agree.
         total = ops.sum(jacobian, axis=0)  # [num_parameters]
         above = ops.sum(ops.relu(jacobian), axis=0)
         below = total - above  # what is negative: exactly 0, or the total, where the tasks agree
