@@ -90,7 +90,7 @@ def apply(
         optimizer.apply(_all_or_none(gradients) if _scales_losses(optimizer) else gradients, variables)
         return
     pairs = [(g, variable) for g, variable in zip(gradients, variables, strict=True) if g is not None]
-    if not pairs:
+    if variables and not pairs:
         raise ValueError("A loss should depend on the trainable variables. Received: no gradient of any of them.")
     variables = [variable for _, variable in pairs]
     scale = optimizer.scale_loss(1.0)

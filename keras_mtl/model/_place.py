@@ -53,7 +53,7 @@ class Place:
 
     def begin(self, progress: Progress, epoch: int) -> None:
         """Notes how the data are found, where they begin to be read with an epoch."""
-        progress.start, progress.taken = epoch, self._per_epoch
+        progress.start, progress.taken = epoch, self._per_epoch or 0
         progress.passes, progress.others = engine.readings(self._source)
         progress.ordered = self._lost is None and not self._order_of_keras
 
@@ -77,6 +77,23 @@ class Place:
         if self._per_epoch is None and self._lost is None and whole:
             engine.pass_taken(self._source)
 
+    def check_steps(self, progress: Progress) -> None:
+        """Raises a `ValueError` if the place within an epoch cannot be found for the number of steps.
+
+        Keras counts the last steps of an epoch as if as many were taken at once as ever.
+        """
+        at_once, taken = self._model.steps_per_execution, self._per_epoch or 0
+        if progress.batches and progress.at_once not in (None, at_once):
+            raise ValueError(
+                f"The training was interrupted within an epoch, with steps_per_execution={progress.at_once}. Received: "
+                f"steps_per_execution={at_once}, with which that place is not found. Compile the model as it was."
+            )
+        if progress.batches and progress.taken and taken not in (0, progress.taken):
+            raise ValueError(
+                f"The training was interrupted within an epoch of {progress.taken} batches. Received: data and a "
+                f"`steps_per_epoch` by which an epoch has {taken}. Give `fit` the same as before."
+            )
+
     def go_to(self, progress: Progress) -> int:
         """Goes to the beginning of the epoch that comes next, and returns how many batches are to be read for that."""
         epochs = progress.epochs - progress.start
@@ -84,9 +101,11 @@ class Place:
         if why is not None:
             self._warn(progress.epochs, why)
             self.begin(progress, progress.epochs)
-        elif self._per_epoch is not None:
+            return 0
+        progress.taken = self._per_epoch or 0
+        if self._per_epoch is not None:
             return epochs * self._per_epoch
-        elif hasattr(self._x, "cardinality") and self._shuffled is None:
+        if hasattr(self._x, "cardinality") and self._shuffled is None:
             passes = progress.passes + epochs - engine.readings(self._source)[0]
             if passes:
                 _LOGGER.info("The data are read past the %d epochs that are trained already.", passes)
@@ -109,13 +128,16 @@ class Place:
                 "Before, Keras drew the order. It is kept where `fit` has a `ModelCheckpoint` or a `BackupAndRestore` "
                 "from the beginning"
             )
+        if progress.taken not in (None, self._per_epoch or 0) and (epochs or progress.batches):
+            then, now = (
+                f"{taken} batches of one stream" if taken else "a pass" for taken in (progress.taken, self._per_epoch)
+            )
+            return (
+                f"An epoch was {then} before, and is {now} now. Give `fit` the same data and `steps_per_epoch`, and "
+                "the model the same `steps_per_execution` and strategy"
+            )
         passes, others = engine.readings(self._source)
         if self._per_epoch is not None:
-            if progress.taken not in (None, self._per_epoch):
-                return (
-                    f"An epoch took {progress.taken} batches then, and takes {self._per_epoch} now. Give `fit` the "
-                    "same `steps_per_epoch`, and compile the model with the same `steps_per_execution`"
-                )
             epochs = 0
         if others > progress.others or passes > progress.passes + epochs:
             return "This data set was read more often than that. Make it anew"

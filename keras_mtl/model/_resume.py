@@ -122,9 +122,12 @@ class Track(keras.callbacks.Callback):
         path = folder / _METADATA
         try:
             json.loads(notes)["epoch"]
+            readable = True
         except (ValueError, KeyError, TypeError):
+            readable = False
+        if has_weights and not readable:
             self.unreadable = path
-        if self.unreadable == path or not has_weights:
+        if not has_weights or not readable:
             _LOGGER.info("`%s` is cut short, or without weights, and is removed.", path)
             path.unlink(missing_ok=True)
 
@@ -205,7 +208,7 @@ class Resume(keras.callbacks.Callback):
             # Private, as `BackupAndRestore` does it. What it read it from is written after the weights, and may be of
             # the epoch before.
             model._initial_epoch = progress.epochs
-        elif self._track.unreadable is not None and (self._track.unreadable.parent / _WEIGHTS).is_file():
+        elif self._track.unreadable is not None:
             raise ValueError(
                 f"The backup in `{self._track.unreadable.parent}` does not say which epoch it is of: its "
                 f"`{_METADATA}` was cut short, and its weights were written without a progress, by plain Keras say. "
@@ -213,13 +216,7 @@ class Resume(keras.callbacks.Callback):
             )
         elif not self._goes_on:
             return
-        at_once = model.steps_per_execution
-        if progress.at_once not in (None, at_once) and progress.batches:
-            # Keras counts the last steps of an epoch as if there were as many as ever.
-            raise ValueError(
-                f"The training was interrupted within an epoch, with steps_per_execution={progress.at_once}. Received: "
-                f"steps_per_execution={at_once}, with which that place is not found. Compile the model as it was."
-            )
+        self._place.check_steps(progress)
         _LOGGER.info("The training goes on after %d epochs and %d batches.", progress.epochs, progress.batches)
         progress.loaded, progress.catching_up = False, progress.batches > 0
         self._before = self._place.go_to(progress)

@@ -109,6 +109,23 @@ def test_in_other_ways_of_running_too(arguments):
     assert_bitwise_the_same(busy_model, TaskAffinity(every=3), shuffled, **arguments)
 
 
+@slow
+def test_a_task_that_shares_nothing_helps_nobody_with_clipping_either():
+    """One task has a part of its own: its step moves nothing that others read."""
+    x, y = two_task_data(40)
+    with tf.distribute.OneDeviceStrategy("CPU:0").scope():
+        inputs = keras.Input((6,))
+        trunk = keras.layers.Dense(4)(inputs)
+        own = keras.layers.Dense(4)(inputs)
+        outputs = {name: keras.layers.Dense(1, name=name)(own if name == "c" else trunk) for name in "abc"}
+        model = MultiTaskModel(inputs, outputs, [tasks.Regression(name) for name in "abc"])
+        model.compile(keras.optimizers.SGD(0.1, clipnorm=1.0))
+    callback = TaskAffinity(every=1)
+    model.fit(x, dict.fromkeys("abc", y["b"]), verbose=0, callbacks=[callback])
+    assert (callback.affinity[2, :2] == 0).all()
+    assert (callback.affinity[0, :2] != 0).all()
+
+
 def assert_the_same_up_to_rounding(strategy, **arguments):
     # Not Adam: it blows up the rounding errors of a bias before batch normalization, whose gradient is 0.
     callback, sgd = TaskAffinity(every=3), keras.optimizers.SGD(0.01, momentum=0.9)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mtl import MultiTaskModel, balancers, build_model, engine, tasks
+from keras_mtl import MultiTaskModel, balancers, build_model, engine, losses, tasks
 from tests.models import three_task_model, two_task_data, two_task_graph, two_task_model
 
 
@@ -129,6 +129,14 @@ def test_losses_and_metrics_of_compile_replace_those_of_the_tasks():
     error = np.abs(model.predict(x, verbose=0)["b"][:, 0] - y["b"])
     assert logs["b_loss"] == pytest.approx(error.mean(), rel=1e-5)
     assert isinstance(model.loss["b"], keras.losses.MeanAbsoluteError)
+
+
+def test_a_balanced_loss_is_refused():
+    by_task, _ = losses.balanced({"a": "sparse_categorical_crossentropy", "b": "mse"}, "uncertainty")
+    with pytest.raises(ValueError, match=r"balanced losses of the tasks \['b'\]. Give it plain ones"):
+        two_task_model().compile("adam", loss={"b": by_task["b"]})
+    with pytest.raises(ValueError, match="for plain Keras models"):
+        build_model("mlp", [tasks.Regression("b", loss=by_task["b"])], input_shape=(6,)).compile("adam")
 
 
 class FourthPower(keras.losses.Loss):

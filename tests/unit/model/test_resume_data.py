@@ -4,6 +4,7 @@ import keras
 import pytest
 import tensorflow as tf
 
+from keras_mtl.model import _progress
 from tests.models import others_slow, two_task_data
 from tests.unit.model._resuming import (
     DATA,
@@ -63,16 +64,45 @@ def test_it_says_where_the_place_in_the_data_is_lost(kind, tmp_path):
         train(data(), tmp_path, epochs=2)
 
 
-@pytest.mark.parametrize(("steps", "at_once", "now"), [(3, 1, 3), pytest.param(5, 2, 6, marks=pytest.mark.slow)])
-def test_other_numbers_of_batches_in_an_epoch_of_an_endless_stream_are_told(steps, at_once, now, tmp_path):
-    def go_on(steps, at_once, *callbacks):
-        data = {"x": dataset().repeat(), "steps_per_epoch": steps}
-        return train(data, tmp_path, *callbacks, epochs=3, steps_per_execution=at_once)[0]
+def endless(steps):
+    return {"x": dataset().repeat(), "steps_per_epoch": steps}
 
+
+@pytest.mark.parametrize(
+    ("data", "at_once", "now", "taken"),
+    [
+        (lambda: endless(3), 1, "3 batches of one stream", 3),
+        pytest.param(lambda: endless(5), 2, "6 batches of one stream", 6, marks=pytest.mark.slow),
+        pytest.param(lambda: {"x": dataset()}, 1, "a pass", 5, marks=pytest.mark.slow),
+    ],
+)
+def test_epochs_of_another_size_are_told(data, at_once, now, taken, tmp_path):
     with pytest.raises(StoppedError):
-        go_on(3, 2, StopAt(epoch=2))
-    with pytest.warns(UserWarning, match=f"An epoch took 4 batches then, and takes {now} now. Give `fit` the same"):
-        assert go_on(steps, at_once).optimizer.iterations.numpy() == 8 + now
+        train(endless(3), tmp_path, StopAt(epoch=2), epochs=4, steps_per_execution=2)
+    with pytest.warns(UserWarning, match=f"An epoch was 4 batches of one stream before, and is {now} now"):
+        model, _ = train(data(), tmp_path, epochs=3, steps_per_execution=at_once)
+    assert model.optimizer.iterations.numpy() == 8 + taken
+    assert model.progress.taken == (0 if now == "a pass" else taken)
+
+
+def test_an_epoch_of_another_size_that_was_begun_is_an_error(tmp_path):
+    with pytest.raises(StoppedError):
+        train(endless(6), tmp_path, StopAt(batch=6), save_freq=1)
+    with pytest.raises(ValueError, match="within an epoch of 6 batches. Received: .* an epoch has 3"):
+        train(endless(3), tmp_path, save_freq=1)
+    with pytest.warns(UserWarning, match="An epoch was 6 batches of one stream before, and is a pass now"):
+        train({"x": dataset(80)}, tmp_path, save_freq=1)
+
+
+def test_files_that_do_not_know_the_size_of_an_epoch_go_on(tmp_path, monkeypatch):
+    expected = train(endless(3), tmp_path / "undisturbed")
+    with monkeypatch.context() as older:
+        older.setattr(_progress, "_NUMBERS", _progress._NUMBERS[:-2])
+        with pytest.raises(StoppedError):
+            train(endless(3), tmp_path / "backup", StopAt(epoch=2))
+    found = train(endless(3), tmp_path / "backup")
+    check_same(found, expected)
+    assert found[0].progress.taken == 3
 
 
 def test_a_pydataset_in_its_own_order_goes_on(tmp_path):
