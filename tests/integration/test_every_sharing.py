@@ -86,7 +86,7 @@ def test_two_epochs_in_one_trace_then_saved_and_exported(architecture, balancer,
         np.testing.assert_allclose(served.signatures[task](image=inputs)[task], values, atol=1e-5)
 
 
-# By default two, as different as architectures can be: the engine does the same for all.
+# By default one: the engine does the same for all.
 @pytest.mark.parametrize(("architecture", "balancer"), list(matrix(["hard"])))
 def test_two_replicas_are_one(architecture, balancer, two_replicas):
     models = []
