@@ -26,7 +26,7 @@ class Progress:
         others: how many other readings of the data it had begun before that.
         ordered: whether the order of the examples since then can be found again.
         at_once: how many steps were taken at once, or None where that is not known.
-        taken: how many batches an epoch takes from one stream for all, 0 if each reads the data anew, None if not known.
+        taken: how many batches an epoch takes from one stream for all, 0 if each reads them anew, None if not known.
         metrics: in a file that was written within an epoch, the values that the variables of its metrics had, by name.
         loaded: whether this is from a file, and no training has gone on from it yet.
         training: whether `fit` is at work, and files that are loaded meanwhile have no say.
