@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
+_LARGEST = (2.0 - 2.0**-23) * 2.0**127  # of float32
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -31,20 +32,33 @@ def check_integer(value: Any, parameter: str, *, minimum: int = 1) -> int:
 
 
 def check_number(value: Any, parameter: str, *, minimum: float = 0.0, below: float = math.inf) -> float:
-    """Returns `value` as a `float` if it is a finite number with minimum <= value < below."""
+    """Returns `value` as a `float` if it is a number with minimum <= value < below that is finite in float32 too."""
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not is_number or not _is_finite(value) or not minimum <= value < below:
         bounds = f"at least {minimum:g}" + (f" and below {below:g}" if below < math.inf else "")
         raise ValueError(
             f"Parameter `{parameter}` should be a finite number of {bounds}. Received: {parameter}={value!r}"
+            + (". It has no place in float32" if is_number and _LARGEST < value < math.inf else "")
         )
     return float(value)
+
+
+def check_seed(value: Any, parameter: str = "seed") -> int | None:
+    """Returns `value` as an `int` if it is an integer from 0 to 2**32 - 1, or None, which stands for a random one."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= int(value) < 2**32:
+        raise ValueError(
+            f"Parameter `{parameter}` should be an integer from 0 to 2**32 - 1, or None for a random one. "
+            f"Received: {parameter}={value!r}"
+        )
+    return int(value)
 
 
 def check_fraction(value: Any, parameter: str) -> float:
     """Returns `value` as a `float` if it is a number with 0 <= value <= 1."""
     is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or math.isnan(value) or not 0 <= value <= 1:
+    if not is_number or not 0 <= value <= 1:
         raise ValueError(f"Parameter `{parameter}` should be a number from 0 to 1. Received: {parameter}={value!r}")
     return float(value)
 
@@ -86,8 +100,5 @@ def _sorted(names: Iterable[Any]) -> list[Any]:
     return sorted(names, key=str)  # a user's dict may have keys of several types
 
 
-def _is_finite(value: Real) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer beyond the range of a float
-        return False
+def _is_finite(value: Any) -> bool:
+    return bool(-_LARGEST <= value <= _LARGEST)

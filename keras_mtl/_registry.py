@@ -74,7 +74,10 @@ class Registry(Generic[T]):
             raise ValueError(f"Arguments go with the name of a {self._kind}. Received: {arguments} and {identifier!r}")
         instance: Any = identifier
         if isinstance(identifier, dict):
-            instance = keras.saving.deserialize_keras_object(identifier)
+            try:
+                instance = keras.saving.deserialize_keras_object(identifier)
+            except TypeError as error:
+                raise ValueError(f"No {self._kind} can be made from the config {identifier!r}: {error}") from error
         if not isinstance(instance, self._base):
             raise ValueError(
                 f"A {self._kind} should be a name ({', '.join(self.names())}), a config, or an instance of "

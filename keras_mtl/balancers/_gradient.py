@@ -159,6 +159,9 @@ class GramianBalancer(DirectionBalancer):
         out: weights balance those tasks that were weighed together. Where working them out failed, as a gradient was
         not finite, they stay due.
         """
+        active = ops.convert_to_tensor(active, dtype="bool")
+        if not self.built:
+            self.build((active.shape[0],))
         unknown = ops.logical_and(active, ops.logical_not(self._known))
         old = ops.any(self._age >= self.update_every)  # all have one age
         return ops.logical_or(ops.any(unknown), ops.logical_and(ops.any(active), old))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import keras
 from keras import ops
 
 from keras_mtl._checks import check_one_of
@@ -128,6 +130,33 @@ class BilevelBalancer(LossBalancer):
 
     needs = "losses on a second stream of data"
     cost = "about three further passes"
+
+    _second_stream: Sequence[float] | None = None
+
+    def bind(
+        self,
+        names: Sequence[str],
+        weights: Sequence[float],
+        losses: Sequence[keras.losses.Loss | None],
+        num_gradients: int = 0,
+    ) -> None:
+        """Tells the balancer the tasks, whose weights are those on the second stream too, until other ones are told."""
+        self._second_stream = None
+        super().bind(names, weights, losses, num_gradients)
+
+    def bind_second_stream(self, weights: Sequence[float]) -> None:
+        """Tells the balancer what each task counts on the second stream. `compile` calls it, after `bind`.
+
+        Args:
+            weights: the `weight` of each task, which `bind` is not told where a gradient balancer takes them.
+        """
+        self._second_stream = list(weights)
+
+    def second_stream_weights(self, num_tasks: int) -> Any:
+        """What each task counts on the second stream, `[num_tasks]`: its `weight`, or else the preference."""
+        if self._second_stream is None:
+            return self.preference(num_tasks)
+        return ops.convert_to_tensor(self._second_stream, dtype=self.compute_dtype)
 
     @abc.abstractmethod
     def primary_weights(self) -> Any:

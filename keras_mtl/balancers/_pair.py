@@ -9,7 +9,7 @@ import keras
 
 from keras_mtl.balancers._base import registry
 from keras_mtl.balancers._gradient import DirectionBalancer
-from keras_mtl.balancers._loss import LossBalancer
+from keras_mtl.balancers._loss import BilevelBalancer, LossBalancer
 
 
 def get_pair(identifier: Any) -> tuple[LossBalancer, DirectionBalancer | None]:
@@ -57,7 +57,8 @@ def bind_pair(
 ) -> None:
     """Tells a pair of balancers the tasks. The tasks' `weight`s count in one of the two.
 
-    They are the preference vector of a gradient balancer that admits one, and multiply the losses otherwise.
+    They are the preference vector of a gradient balancer that admits one, and multiply the losses otherwise. On a
+    second stream of data, they multiply the losses in either case.
 
     Args:
         loss_balancer: the first of the pair.
@@ -75,5 +76,7 @@ def bind_pair(
     prefers = gradient_balancer is not None and gradient_balancer.takes_preference
     inside = prefers and not loss_balancer.replaces_weights
     loss_balancer.bind(names, ones if inside else weights, losses, size(loss_balancer))
+    if isinstance(loss_balancer, BilevelBalancer):
+        loss_balancer.bind_second_stream(weights)
     if gradient_balancer is not None:
         gradient_balancer.bind(names, weights if inside else ones, losses, size(gradient_balancer))

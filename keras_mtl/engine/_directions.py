@@ -29,7 +29,14 @@ def shared_gradients(
     """
     if balancer is None:
         return gradients.combined(loss_weights)
-    loss_weights = tf.cast(loss_weights, balancer.compute_dtype)
+    found = _balanced(gradients, tf.cast(loss_weights, balancer.compute_dtype), balancer, active, due)
+    # Those of embeddings too: an optimizer that gets them by rows does not add up the rows of one word before it
+    # squares them, and what it does would depend on how the direction was found, from step to step.
+    return [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in found]
+
+
+def _balanced(gradients: TaskGradients, loss_weights: Any, balancer: Any, active: Any, due: bool | None) -> list[Any]:
+    """The balanced gradients, by rows or not."""
     if balancer.gradients == "features":
         return gradients.combined(loss_weights * _feature_weights(gradients, loss_weights, balancer, active))
     if getattr(balancer, "by_number", False):

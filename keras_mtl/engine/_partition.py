@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from keras_mtl._graph import key_of, node_of
+from keras_mtl._layers import inner_layers
 from keras_mtl.engine._split import Cut, Split, channels, cut
 
 
@@ -22,15 +23,18 @@ class Partition:
     Args:
         shared: the variables from which two or more outputs can be reached, in the model's order.
         specific: the variables from which only one output can be reached, by task, in the model's order.
+        beside: the variables from which no output can be reached.
         statistics: what is not trained in layers from which only one output can be reached, by task.
         tasks: for each shared variable, the tasks whose outputs can be reached from it.
         beyond: for each shared variable, whether its layer is also called in a part of one task alone.
-        shared_layers: the layers with weights, trainable or frozen, from which two or more outputs can be reached.
+        shared_layers: the layers with weights, trainable or frozen, from which two or more outputs can be reached, with
+            those within them.
         cut: where the shared part of the graph and those of one task meet.
     """
 
     shared: list[Any]
     specific: dict[str, list[Any]]
+    beside: list[Any]
     statistics: dict[str, list[Any]]
     tasks: list[frozenset[str]]
     beyond: list[bool]
@@ -63,7 +67,7 @@ def partition(model: keras.Model, outputs: Mapping[str, Any]) -> Partition:
     """
     reach = _reach(list(outputs.values()), [frozenset([task]) for task in outputs])
     reached_by = _variables(reach)
-    shared, tasks = [], []
+    shared, tasks, beside = [], [], []
     specific: dict[str, list[Any]] = {task: [] for task in outputs}
     for variable in model.trainable_variables:
         reached = reached_by.get(id(variable), frozenset())
@@ -72,19 +76,18 @@ def partition(model: keras.Model, outputs: Mapping[str, Any]) -> Partition:
             tasks.append(reached)
         elif reached:
             specific[next(iter(reached))].append(variable)
-    statistics: dict[str, list[Any]] = {task: [] for task in outputs}
-    for operation, reached in reach.items():
-        if len(reached) == 1 and not getattr(operation, "counts_steps", False):
-            statistics[next(iter(reached))] += getattr(operation, "non_trainable_variables", [])
+        else:
+            beside.append(variable)
     found = cut(model.input, outputs)
     beyond = {id(variable) for layer in found.beyond for variable in getattr(layer, "trainable_variables", ())}
     return Partition(
         shared=shared,
         specific=specific,
-        statistics=statistics,
+        beside=beside,
+        statistics=_statistics(reach, list(outputs)),
         tasks=tasks,
         beyond=[id(variable) in beyond for variable in shared],
-        shared_layers=[one for one, label in reach.items() if len(label) > 1 and getattr(one, "weights", None)],
+        shared_layers=_shared_layers(reach),
         cut=found,
     )
 
@@ -101,7 +104,7 @@ def check_shared(parts: Partition, balancer: str) -> None:
 
 def check_unchanged(parts: Partition, variables: Sequence[Any]) -> None:
     """Raises a `ValueError` if the trainable variables are not those that were sorted."""
-    known = {id(variable) for variable in [*parts.shared, *itertools.chain(*parts.specific.values())]}
+    known = {id(variable) for variable in [*parts.shared, *itertools.chain(*parts.specific.values()), *parts.beside]}
     changed = known ^ {id(variable) for variable in variables}
     if changed:
         raise ValueError(
@@ -157,13 +160,36 @@ def _reach(tensors: Sequence[Any], labels: Sequence[frozenset[str]]) -> dict[Any
 
 def _read_by(inner: Mapping[Any, Any], model: keras.Model, node: Any) -> list[Any]:
     """The tensors of a call of a nested model that lead to operations within it."""
-    given = node.arguments.args[0]
+    arguments = node.arguments
+    given = arguments.args[0] if arguments.args else arguments.kwargs.get("inputs")
     try:
         keras.tree.assert_same_structure(given, model.input)
     except (TypeError, ValueError):  # Keras matches them by name: rather too many than one too few
         return node.input_tensors
     pairs = zip(keras.tree.flatten(given), keras.tree.flatten(model.input), strict=True)
     return [outer for outer, inner_input in pairs if node_of(inner_input).operation in inner]
+
+
+def _shared_layers(reach: Mapping[Any, frozenset[str]]) -> list[Any]:
+    """Layers that two nested models hold lead where both lead."""
+    layers = [(operation, label) for operation, label in reach.items() if isinstance(operation, keras.layers.Layer)]
+    reached_by: dict[Any, frozenset[str]] = defaultdict(frozenset)
+    for layer, label in layers:
+        for each in (layer, *inner_layers(layer)):
+            reached_by[each] |= label
+    return [layer for layer, label in reached_by.items() if len(label) > 1 and layer.weights]
+
+
+def _statistics(reach: Mapping[Any, frozenset[str]], tasks: Sequence[str]) -> dict[str, list[Any]]:
+    """What is not trained, and leads to one output alone, by task."""
+    reached_by: dict[int, frozenset[str]] = defaultdict(frozenset)
+    found = {}
+    for operation, label in reach.items():
+        if not getattr(operation, "counts_steps", False):
+            for variable in getattr(operation, "non_trainable_variables", []):
+                reached_by[id(variable)] |= label
+                found[id(variable)] = variable
+    return {task: [each for key, each in found.items() if reached_by[key] == {task}] for task in tasks}
 
 
 def _variables(reach: Mapping[Any, frozenset[str]]) -> dict[int, frozenset[str]]:

@@ -29,7 +29,9 @@ def build_metrics(model: TrainableModel) -> None:
     then again may be cut short by a `cache` in it, and under a strategy the batch is lost. So nothing is read: one
     example of zeros will do.
     """
-    predictions = {name: tf.zeros([size or 1 for size in out.shape], out.dtype) for name, out in model.output.items()}
+    predictions = {
+        name: tf.zeros([1, *(size or 1 for size in out.shape[1:])], out.dtype) for name, out in model.output.items()
+    }
     zeros = {task.name: tf.zeros((1, *task.label_shape), task.label_dtype) for task in model.tasks}
     labels = as_columns(model, zeros)
     with model.distribute_strategy.scope():

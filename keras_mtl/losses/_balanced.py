@@ -23,13 +23,19 @@ def balanced(
     the balancers that look at the losses alone; those that look at gradients need `MultiTaskModel`.
 
     Give the losses to `compile` and the callback to `fit`, and call the callback's `attach` before `compile`: it makes
-    the balancer part of the model, so that its state is saved with the model, and what it learns is learnt. A balancer
+    the balancer part of the model, so that what it learns is learnt, and its state is saved with the model's weights.
+    A balancer
     that learns nothing may stay unattached; the log of the last task then has what is missing from the sum of the
     losses to the balanced total, and only the other tasks' logs are their plain losses.
 
+    A model that `keras.models.load_model` makes from a `.keras` file predicts and evaluates, but has no balancer. To go
+    on training with the balancer as it was, load it with `compile=False`, make losses anew, call `attach` and
+    `compile`, and then the model's `load_weights` with the same file; the optimizer begins anew.
+
     In `evaluate`, and in the validation within `fit`, the losses count with `weights` alone, as in `MultiTaskModel`,
     and the balancer's state is left alone. Labels may not be missing; a task whose sample weights are all 0 in a batch
-    is not active there.
+    is not active there. What a balancer learns for it may move still, by the momentum of the optimizer, which in a
+    `MultiTaskModel` it does not.
 
     Args:
         losses: a loss for each task, by the name of the model's output: a `keras.losses.Loss`, a config of one, or a
@@ -42,7 +48,8 @@ def balanced(
         The losses by task, for `compile`, and the callback, for `fit`.
 
     Raises:
-        ValueError: if the balancer looks at more than the losses, or an argument is not of that kind.
+        ValueError: if the balancer looks at more than the losses, or has weights of its own beside `weights`, or an
+            argument is not of that kind.
 
     Example:
 
@@ -66,8 +73,14 @@ def balanced(
                 f"Parameter `weights` should be a dict of numbers by task name. Received: weights={weights!r}"
             )
         check_same_names(weights, found, what="keys of `weights`", mend="Give one weight for each loss.")
+    found_balancer = _loss_balancer(balancer)
+    if weights is not None and found_balancer.replaces_weights:
+        raise ValueError(
+            f"The balancer `{type(found_balancer).__name__}` has weights of its own for the tasks. Give them there, or "
+            f"here, and not both. Received: weights={weights!r}"
+        )
     numbers = [1.0 if weights is None else check_number(weights[task], f"weights[{task!r}]") for task in found]
-    coordinator = Coordinator(_loss_balancer(balancer), list(found), numbers, list(found.values()))
+    coordinator = Coordinator(found_balancer, list(found), numbers, list(found.values()))
     wrapped = {task: BalancedLoss(loss, name=f"balanced_{loss.name}") for task, loss in found.items()}
     for index, loss in enumerate(wrapped.values()):
         loss.coordinate(coordinator, index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -29,6 +30,7 @@ class Balancing(keras.callbacks.Callback):
     def __init__(self, coordinator: Coordinator) -> None:
         super().__init__()
         self._coordinator = coordinator
+        self._guarded = False
 
     @property
     def balancer(self) -> Any:
@@ -42,10 +44,15 @@ class Balancing(keras.callbacks.Callback):
             model: the model that the losses are for.
 
         Raises:
-            ValueError: if the model has another balancer, or it is too late: the optimizer is built already, or, in a
-                model that is a subclass with a `call` of its own, the layers are.
+            ValueError: if the model has another balancer, is a `MultiTaskModel`, or it is too late: the optimizer is
+                built already, or, in a model that is a subclass with a `call` of its own, the layers are.
         """
         balancer = self._coordinator.balancer
+        if hasattr(type(model), "loss_balancer"):
+            raise ValueError(
+                f"The model {model.name!r} is a `{type(model).__name__}`, which weighs its losses itself: give the "
+                "balancer to its `compile`, as `balancer`."
+            )
         if getattr(model, "loss_balancer", balancer) is not balancer:
             raise ValueError(f"The model {model.name!r} has a balancer already, in its attribute `loss_balancer`.")
         balancer.claim(model)
@@ -53,7 +60,8 @@ class Balancing(keras.callbacks.Callback):
         if balancer.trainable_weights and optimizer is not None and optimizer.built and not self._coordinator.attached:
             raise ValueError(
                 f"The balancer `{type(balancer).__name__}` has weights to learn, and the optimizer of the model "
-                f"{model.name!r} is built without them. Call `attach` first, and then `compile`."
+                f"{model.name!r} is built without them. Call `attach` first, and then `compile`. Load a model from a "
+                "file for that by `keras.models.load_model(..., compile=False)`."
             )
         try:
             model.loss_balancer = balancer
@@ -77,6 +85,7 @@ class Balancing(keras.callbacks.Callback):
         super().set_model(model)
         balancer = self._coordinator.balancer
         balancer.claim(model)
+        self._guard_evaluation(model)
         if balancer.trainable_weights and not self._coordinator.attached:
             raise ValueError(
                 f"The balancer `{type(balancer).__name__}` has weights to learn, and is no part of the model "
@@ -96,6 +105,23 @@ class Balancing(keras.callbacks.Callback):
                 "Weights of balanced losses are given to `losses.balanced(..., weights=...)`, and not to `compile`. "
                 f"Received: loss_weights={given!r}"
             )
+
+    def _guard_evaluation(self, model: keras.Model) -> None:
+        """Makes the model evaluate as such within a step of training too, and after one that broke off.
+
+        Keras traces a step but once: what the losses are for is to be right while it does.
+        """
+        if self._guarded:
+            return
+        test_step = model.test_step
+
+        @functools.wraps(test_step)
+        def guarded(*arguments: Any) -> Any:
+            with self._coordinator.evaluating():
+                return test_step(*arguments)
+
+        model.test_step = guarded
+        self._guarded = True
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Forgets the losses of the epoch before."""

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mtl._checks import check_number
+from keras_mtl._checks import check_number, check_one_of
 from keras_mtl._registry import serializable
 from keras_mtl.losses._labelwise import as_loss
 
@@ -46,8 +46,8 @@ class ClassWeighted(keras.losses.Loss):
     ) -> None:
         self.loss = as_loss(loss)
         super().__init__(name=name or self.loss.name, reduction=self.loss.reduction, dtype=self.loss.dtype)
-        self.multi_label = multi_label
-        self.class_weights = self.checked(class_weights, pairs=multi_label)
+        self.multi_label = bool(check_one_of(multi_label, "multi_label", [True, False]))
+        self.class_weights = self.checked(class_weights, pairs=self.multi_label)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The weighted loss of each label.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -59,6 +60,14 @@ class Coordinator:
         """From now on the losses are evaluated."""
         self._training = False
         self._collected = {}
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Within it the losses are evaluated, and afterwards what they were before."""
+        before = self._training, self._collected
+        self.end_step()
+        yield
+        self._training, self._collected = before
 
     def begin_epoch(self) -> None:
         """Forgets the losses of the epoch before."""

@@ -43,8 +43,24 @@ class TestInteger:
             _checks.check_integer(minimum - 1, "k", minimum=minimum)
 
 
+class TestSeed:
+    @pytest.mark.parametrize("value", [0, 7, 2**32 - 1, np.int64(3), np.uint8(3)], ids=repr)
+    def test_lets_integers_through_as_int(self, value):
+        result = _checks.check_seed(value)
+        assert type(result) is int
+        assert result == value
+
+    def test_none_is_a_random_one(self):
+        assert _checks.check_seed(None) is None
+
+    @pytest.mark.parametrize("value", [True, -1, 2**32, 1.0, "7"], ids=repr)
+    def test_refuses_the_rest(self, value):
+        with pytest.raises(ValueError, match=r"`seed` should be an integer from 0 to .*Received: seed="):
+            _checks.check_seed(value)
+
+
 class TestNumber:
-    @pytest.mark.parametrize("value", [0, 3, 0.25, 1e300, np.float32(0.5), np.int8(3), Fraction(1, 4)], ids=repr)
+    @pytest.mark.parametrize("value", [0, 3, 0.25, 3.4e38, np.float32(0.5), np.int8(3), Fraction(1, 4)], ids=repr)
     def test_lets_numbers_through_as_float(self, value):
         result = _checks.check_number(value, "c")
         assert type(result) is float
@@ -62,8 +78,15 @@ class TestNumber:
         with pytest.raises(ValueError, match="`c` should be a finite number"):
             _checks.check_number(10**400, "c")
 
+    @pytest.mark.parametrize("value", [1e39, 1e300, 10**39], ids=repr)
+    def test_refuses_what_has_no_place_in_float32(self, value):
+        with pytest.raises(ValueError, match="`c` should be a finite number .* It has no place in float32"):
+            _checks.check_number(value, "c")
+        with pytest.raises(ValueError, match="`c` should be a number from 0 to 1"):
+            _checks.check_fraction(10**400, "c")
+
     def test_refuses_what_is_not_finite_without_a_bound_too(self):
-        assert _checks.check_number(-1e300, "c", minimum=-np.inf) == -1e300
+        assert _checks.check_number(-1e30, "c", minimum=-np.inf) == -1e30
         with pytest.raises(ValueError, match="`c` should be a finite number"):
             _checks.check_number(-np.inf, "c", minimum=-np.inf)
 

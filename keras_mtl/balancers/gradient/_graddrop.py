@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mtl._checks import check_fraction
+from keras_mtl._checks import check_fraction, check_seed
 from keras_mtl.balancers._base import Source, registry
 from keras_mtl.balancers._gradient import GradientBalancer
 
@@ -55,8 +55,7 @@ class GradDrop(GradientBalancer):
     def __init__(self, leak: float = 0.0, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.leak = check_fraction(leak, "leak")
-        self.seed = seed
-        keras.random.SeedGenerator(seed)  # refuses what is no seed
+        self.seed = check_seed(seed)
 
     def build(self, input_shape: Sequence[int]) -> None:
         """Creates the random generator, on every replica of the strategy that is in force."""

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mtl._checks import check_fraction
+from keras_mtl._checks import check_fraction, check_seed
 from keras_mtl.balancers._base import Source, registry
 from keras_mtl.balancers._gradient import GramianBalancer
 
@@ -60,8 +60,7 @@ class GradVac(GramianBalancer):
     def __init__(self, beta: float = 0.01, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.beta = check_fraction(beta, "beta")
-        self.seed = seed
-        keras.random.SeedGenerator(seed)  # refuses what is no seed
+        self.seed = check_seed(seed)
 
     def build(self, input_shape: Sequence[int]) -> None:
         """Creates the averages of the cosines, zeros `[num_tasks, num_tasks]`, and the random generator."""

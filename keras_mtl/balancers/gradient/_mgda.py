@@ -23,8 +23,9 @@ class MGDA(GramianBalancer):
 
     Differs from the paper and the official code, which approach the mean by Frank-Wolfe steps and stop early: here the
     quadratic program is solved by exchanging active sets, to the precision of the Gramian. The official code's
-    division of the gradients by their norms or losses is not offered. An active task with a gradient of zero makes the
-    direction zero, as in the paper.
+    division of the gradients by their norms or losses is not offered. It multiplies the losses by the weights, and with
+    them the gradients of the parameters of one task alone, which here keep that of their own loss. An active task with
+    a gradient of zero makes the direction zero, as in the paper.
 
     Args:
         **kwargs: `gradients` and `update_every`, as in `GramianBalancer`, and the arguments of `keras.layers.Layer`.

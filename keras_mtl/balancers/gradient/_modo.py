@@ -25,9 +25,10 @@ class MoDo(GramianBalancer):
     Generalization and Conflict-Avoidance", NeurIPS 2023, algorithm 1. Differs from the paper: there the two gradients
     whose product drives the weights are of two independent batches, and the step is made along the gradients of a
     third, so that the step of the weights is unbiased. Here there is one batch, and thus one Gramian, for all of them:
-    the name's double sampling is not done, and the product of a batch's gradients with themselves has a bias that
-    falls with the size of the batch. A task that is not active keeps its weight, and the others divide what they
-    have among them.
+    the name's double sampling is not done, and the product of a batch's gradients with themselves has a bias that falls
+    with the size of the batch. The parameters of one task alone get the gradient of their own loss on it; in the
+    official code, the sum of those on two batches. A task that is not active keeps its weight, and the others divide
+    what they have among them.
 
     Args:
         step_size: of the step of the weights, at least 0; it goes with the square of the gradients' size. Defaults

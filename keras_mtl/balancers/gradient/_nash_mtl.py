@@ -27,9 +27,10 @@ class NashMTL(GramianBalancer):
 
     Differs from the official code, which solves a sequence of convex programs from the last weights, on the Gramian
     divided by its norm, and clips the direction to the length 1: here the equation is solved as it stands, to the
-    precision of the Gramian, by Newton's method. Where gradients cancel, so that the equation has no solution, the
-    direction is 0. For weights that are updated every few steps only, as in the paper's experiments, there is
-    `update_every`.
+    precision of the Gramian, by Newton's method. The official code multiplies the losses by the weights, and with them
+    the gradients of the parameters of one task alone, which here keep that of their own loss. Where gradients cancel,
+    so that the equation has no solution, the direction is 0. For weights that are updated every few steps only, as in
+    the paper's experiments, there is `update_every`.
 
     Args:
         **kwargs: `gradients` and `update_every`, as in `GramianBalancer`, and the arguments of `keras.layers.Layer`.

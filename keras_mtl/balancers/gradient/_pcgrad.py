@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_mtl._checks import check_seed
 from keras_mtl.balancers._base import Source, registry
 from keras_mtl.balancers._gradient import GramianBalancer
 
@@ -24,7 +25,8 @@ class PCGrad(GramianBalancer):
     NeurIPS 2020, algorithm 1. As there, the result is the sum of the projected gradients, and projections are on the
     other tasks' gradients as they came, not as they were projected. The projections are carried out on the Gramian,
     which is the same arithmetic without another pass over the parameters. The paper has no weights of tasks: here a
-    task's `weight` multiplies its loss beforehand.
+    task's `weight` multiplies its loss beforehand. The official code projects the gradients of all parameters together,
+    those of one task alone among them; here these keep the gradient of their own loss.
 
     Args:
         seed: an integer for the order of projections. Defaults to a random one. With two tasks there is no choice.
@@ -41,8 +43,7 @@ class PCGrad(GramianBalancer):
 
     def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.seed = seed
-        keras.random.SeedGenerator(seed)  # refuses what is no seed
+        self.seed = check_seed(seed)
 
     def build(self, input_shape: Sequence[int]) -> None:
         """Creates the random generator, on every replica of the strategy that is in force."""

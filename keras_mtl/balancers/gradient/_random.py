@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_mtl._checks import check_seed
 from keras_mtl.balancers._base import Source, registry
 from keras_mtl.balancers._gradient import GramianBalancer
 
@@ -51,8 +52,7 @@ class Random(GramianBalancer):
 
     def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.seed = seed
-        keras.random.SeedGenerator(seed)  # refuses what is no seed
+        self.seed = check_seed(seed)
 
     def build(self, input_shape: Sequence[int]) -> None:
         """Creates the random generator, on every replica of the strategy that is in force."""

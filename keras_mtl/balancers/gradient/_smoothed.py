@@ -34,7 +34,8 @@ class Smoothed(GramianBalancer):
         **kwargs: `update_every`, as in `GramianBalancer`, and the arguments of `keras.layers.Layer`.
 
     Raises:
-        ValueError: if `balancer` is of another kind, or says other `gradients`, or `momentum` is out of its range.
+        ValueError: if `balancer` is of another kind, or says other `gradients` or another `dtype`, or `momentum` is out
+            of its range.
 
     Example:
 
@@ -69,6 +70,11 @@ class Smoothed(GramianBalancer):
             raise ValueError(
                 f"Parameter `gradients` should be what the balancer within says, {balancer.gradients!r}. Received: "
                 f"gradients={gradients!r}"
+            )
+        if balancer.compute_dtype != self.compute_dtype:
+            raise ValueError(
+                f"Parameter `dtype` should be what the balancer within says, {balancer.compute_dtype!r}. Received: "
+                f"dtype={self.compute_dtype!r}"
             )
         self.balancer = balancer
         self.momentum = check_number(momentum, "momentum", below=1.0)
@@ -112,7 +118,7 @@ class Smoothed(GramianBalancer):
 
     def call(self, gramian: Any, active: Any) -> Any:
         """The averages, after the weights found now have been taken in."""
-        found = ops.cast(self.balancer.weigh(gramian, active), gramian.dtype)
+        found = self.balancer.weigh(gramian, active)
         before, has_average = ops.convert_to_tensor(self.averages), ops.convert_to_tensor(self.has_average)
         averaged = ops.where(has_average, self.momentum * before + (1.0 - self.momentum) * found, found)
         averages = ops.where(active, averaged, before)
@@ -127,9 +133,11 @@ class Smoothed(GramianBalancer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""
+        balancer = keras.saving.serialize_keras_object(self.balancer)
+        balancer.pop("build_config", None)  # the number of tasks, which is no argument
         return {
             **super().get_config(),
-            "balancer": keras.saving.serialize_keras_object(self.balancer),
+            "balancer": balancer,
             "momentum": self.momentum,
         }
 

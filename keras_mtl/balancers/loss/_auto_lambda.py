@@ -26,8 +26,8 @@ class AutoLambda(BilevelBalancer):
     Source: S. Liu, S. James, A. J. Davison, E. Johns, "Auto-Lambda: Disentangling Dynamic Task Relationships", TMLR
     2022. As in the official code, the weights are free: one may fall below 0 for a task that does harm, and nothing
     normalizes them. The trial step there has the momentum and the weight decay of the optimizer; here it is plain
-    gradient descent, as in the paper's formula. A task's `weight` multiplies its weight, and its loss on the second
-    stream; the paper has none.
+    gradient descent, as in the paper's formula. A task's `weight` multiplies its weight, or is the preference of a
+    gradient balancer behind it that takes one, and multiplies its loss on the second stream; the paper has none.
 
     Args:
         primary: the names of the tasks that count on the second stream. Defaults to all.
@@ -116,16 +116,16 @@ class AutoLambda(BilevelBalancer):
         return self.preference(losses.shape[0]) * ops.where(active, weights, 0.0)
 
     def primary_weights(self) -> Any:
-        """The preference of the primary tasks, 0 for the others."""
-        preference = self.preference(self.loss_weights.shape[0])
+        """The `weight` of the primary tasks, 0 for the others."""
+        weights = self.second_stream_weights(self.loss_weights.shape[0])
         if self.primary is None:
-            return preference
+            return weights
         if self._is_primary is None:
             raise ValueError(
                 "The balancer `AutoLambda` has primary tasks by name, and does not know the order of the tasks yet. "
                 "Call `bind` first, as `compile` does."
             )
-        return ops.where(self._is_primary, preference, 0.0)
+        return ops.where(self._is_primary, weights, 0.0)
 
     def lookahead(self, slopes: Any, learning_rate: Any, active: Any) -> None:
         """A step of Adam on the weights."""

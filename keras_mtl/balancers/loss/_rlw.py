@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mtl._checks import check_one_of
+from keras_mtl._checks import check_one_of, check_seed
 from keras_mtl._math import masked_softmax
 from keras_mtl.balancers._base import Source, registry
 from keras_mtl.balancers._loss import LossBalancer
@@ -59,8 +59,7 @@ class RLW(LossBalancer):
     def __init__(self, distribution: str = "normal", seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.distribution = check_one_of(distribution, "distribution", _DISTRIBUTIONS)
-        self.seed = seed
-        keras.random.SeedGenerator(seed)  # refuses what is no seed
+        self.seed = check_seed(seed)
 
     def build(self, input_shape: Sequence[int]) -> None:
         """Creates the random generator, on every replica of the strategy that is in force."""

@@ -77,8 +77,11 @@ class Uncertainty(LossBalancer):
         """The tasks' precisions."""
         num_tasks = losses.shape[0]
         factor = np.ones(num_tasks) if self._likelihood_factor is None else self._likelihood_factor
+        log_variance = ops.convert_to_tensor(self.log_variance)
+        # The value has a limit, and the gradient none, so that a variance finds back once the loss has grown.
+        lacking = ops.maximum(_LEAST_LOG_VARIANCE - log_variance, 0.0)
         precision = ops.convert_to_tensor(factor, dtype=self.compute_dtype) * ops.exp(
-            -ops.maximum(self.log_variance, _LEAST_LOG_VARIANCE)
+            -(log_variance + ops.stop_gradient(lacking))
         )
         return self.preference(num_tasks) * precision * ops.cast(active, self.compute_dtype)
 

@@ -40,6 +40,18 @@ class TestGet:
         with pytest.raises(ValueError, match="A balancer should be a name .* instance of `Balancer`"):
             balancers.get(identifier)
 
+    @pytest.mark.parametrize(
+        "config",
+        [
+            {"class_name": "Unheard", "config": {}, "module": None, "registered_name": "keras_mtl>Unheard"},
+            {**keras.saving.serialize_keras_object(balancers.PCGrad()), "config": {"speed": 1}},
+        ],
+        ids=["unknown class", "unknown argument"],
+    )
+    def test_other_configs_are_refused(self, config):
+        with pytest.raises(ValueError, match="No balancer can be made from the config"):
+            balancers.get(config)
+
     def test_names_are_sorted_and_every_class_is_public(self):
         assert balancers.names() == sorted(balancers.classes())
         assert {"equal", "fixed", "uncertainty", "sum", "mean", "pcgrad"} <= set(balancers.names())

@@ -193,6 +193,13 @@ class TestGramianBalancers:
         expected = np.asarray(new(name).weigh(jacobian @ jacobian.T, np.ones(num_tasks, bool)))
         np.testing.assert_array_equal(weights(new(name), jacobian), expected)
 
+    def test_in_a_loop_of_ones_own_it_is_built_when_it_is_asked(self, name):
+        num_tasks = usual_number_of_tasks(name)
+        active = np.ones(num_tasks, bool)
+        assert bool(new(name, update_every=2).is_due(active))
+        found = new(name, update_every=2).weigh_when_due(np.eye(num_tasks, dtype="float32"), active)
+        assert np.all(np.isfinite(found))
+
     def test_a_loop_of_ones_own_uses_them_again_too(self, name):
         """Of two kinds of gradients, in turn, those of the first step of three are weighed."""
         num_tasks = usual_number_of_tasks(name)

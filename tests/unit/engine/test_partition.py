@@ -1,8 +1,9 @@
 """The partition is read off the graph, nested models included."""
 
 import keras
+import pytest
 
-from keras_mtl.engine import partition
+from keras_mtl.engine import check_shared, partition
 
 
 def dense(name, units=3):
@@ -103,5 +104,41 @@ def test_frozen_layers_and_what_leads_to_no_output_are_left_out():
     model.beside.build((None, 4))
     found = partition(model, model.output)
     assert found.shared == []
+    assert found.beside == [model.beside.kernel]
     assert found.split is None
     assert {task: layer_names(own) for task, own in found.specific.items()} == {"a": ["a"], "b": ["b"]}
+
+
+def towers(*between):
+    """Two nested models of one output each, over inputs of their own, which hold the same layers."""
+    x, z = keras.Input((4,)), keras.Input((4,))
+    heads = [
+        keras.Sequential([keras.Input((4,)), *between, dense(name)], name=f"tower_{name}")(source)
+        for name, source in (("a", x), ("b", z))
+    ]
+    model = keras.Model([x, z], dict(zip("ab", heads, strict=True)))
+    return partition(model, model.output)
+
+
+def test_layers_that_two_nested_models_hold_are_shared():
+    layer, normalization = dense("layer", 4), keras.layers.BatchNormalization(name="normalization")
+    found = towers(layer, normalization)
+    assert layer_names(found.shared) == ["layer", "normalization", "normalization"]
+    assert {id(each) for each in found.shared_layers} == {id(layer), id(normalization)}
+    assert found.statistics == {"a": [], "b": []}
+    check_shared(found, "PCGrad")
+    layer.trainable = False
+    check_shared(towers(layer), "PCGrad")
+    with pytest.raises(ValueError, match="no weight of the model leads to two outputs"):
+        check_shared(towers(), "PCGrad")
+
+
+def test_a_nested_model_that_is_called_by_keyword():
+    x = keras.Input((4,))
+    first, second = dense("first")(x), dense("second")(x)
+    inner = keras.Model(x, [first, second], name="inner")
+    z = keras.Input((4,))
+    one, two = inner(inputs=dense("trunk", 4)(z))
+    shared, own, _ = split(z, {"a": dense("a")(one), "b": dense("b")(two)})
+    assert shared == {"trunk": {"a", "b"}}
+    assert own == {"a": ["first", "a"], "b": ["second", "b"]}

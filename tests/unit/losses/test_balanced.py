@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mtl import balancers
+from keras_mtl import MultiTaskModel, balancers, tasks
 from keras_mtl.losses import BalancedLoss, balanced
 from tests.models import others_slow
 
@@ -221,6 +221,36 @@ class TestTraining:
         model.fit(x, y, batch_size=16, epochs=2, shuffle=False, callbacks=[callback], verbose=0)
         assert_same_weights(model, plain({"a": 2.0, "b": 3.0, "c": 4.0})[0])
 
+    @pytest.mark.parametrize("place", ["before", "behind", "interrupted"])
+    def test_evaluation_within_a_step_counts_plainly(self, place):
+        """Keras traces it there for the first time, and keeps what it traced."""
+        x, y = make_data()
+
+        class Evaluate(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                if place == "interrupted":
+                    raise KeyboardInterrupt
+                if batch == 0:
+                    self.model.evaluate(x, y, batch_size=16, verbose=0)
+
+        model = make_model()
+        losses, callback = balanced(LOSSES, "uncertainty", {"a": 2.0, "b": 1.0, "c": 1.0})
+        callback.attach(model)
+        model.compile("sgd", loss=losses)
+        callbacks = [callback, Evaluate()] if place == "behind" else [Evaluate(), callback]
+        if place == "interrupted":
+            with pytest.raises(KeyboardInterrupt):
+                model.fit(x, y, batch_size=16, callbacks=callbacks, verbose=0)
+        else:
+            model.fit(x, y, batch_size=16, epochs=2, shuffle=False, callbacks=callbacks, verbose=0)
+        before = np.array(callback.balancer.log_variance)
+        found = model.evaluate(x, y, batch_size=16, return_dict=True, verbose=0)
+        np.testing.assert_array_equal(callback.balancer.log_variance, before)
+        expected = 2 * found["a_loss"] + found["b_loss"] + found["c_loss"]
+        np.testing.assert_allclose(found["loss"], expected, rtol=1e-5)
+        model.fit(x, y, batch_size=16, callbacks=[callback], verbose=0)  # and training goes on being training
+        assert not np.array_equal(callback.balancer.log_variance, before)
+
     def test_mixed_precision(self):
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy("mixed_float16")
@@ -294,6 +324,13 @@ class TestCallback:
             second.fit(*make_data(), callbacks=[callback], verbose=0)
         with pytest.raises(ValueError, match="has a balancer already"):
             balanced(LOSSES)[1].attach(first)
+
+    def test_a_multi_task_model_has_its_own(self):
+        inputs = keras.Input((4,))
+        outputs = {"a": keras.layers.Dense(1)(inputs), "b": keras.layers.Dense(1)(inputs)}
+        model = MultiTaskModel(inputs, outputs, [tasks.Regression("a"), tasks.Regression("b")])
+        with pytest.raises(ValueError, match=r"is a `MultiTaskModel`, .*give the balancer to its `compile`"):
+            balanced({"a": "mse", "b": "mse"})[1].attach(model)
 
     def test_weights_of_losses_in_compile_are_refused(self):
         model = make_model()
@@ -378,6 +415,12 @@ class TestArguments:
 
 
 class TestSaving:
+    def test_weights_beside_those_of_the_balancer_are_refused(self):
+        weights = dict.fromkeys("abc", 2.0)
+        with pytest.raises(ValueError, match="`Fixed` has weights of its own for the tasks.*not both"):
+            balanced(LOSSES, balancers.Fixed(weights), weights)
+        balanced(LOSSES, balancers.Fixed(weights))
+
     def test_config(self):
         loss = balanced(LOSSES)[0]["c"]
         config = json.loads(json.dumps(keras.saving.serialize_keras_object(loss)))
@@ -411,3 +454,16 @@ class TestSaving:
         for each, balancing in ((model, callback), (other, other_callback)):
             each.fit(x, y, batch_size=16, shuffle=False, callbacks=[balancing], verbose=0)
         assert_same_weights(other, model)
+
+    def test_a_keras_file_brings_back_the_balancer_by_its_weights(self, tmp_path):
+        model, callback, _ = train("uncertainty", optimizer="adam")
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
+        losses, again = balanced(LOSSES, "uncertainty")
+        again.attach(loaded)
+        loaded.compile("adam", loss=losses)
+        loaded.load_weights(tmp_path / "model.keras")
+        assert_same_weights(loaded, model, tolerance=0)
+        np.testing.assert_array_equal(again.balancer.log_variance, callback.balancer.log_variance)
+        assert np.any(np.array(again.balancer.log_variance) != 0)
+        loaded.fit(*make_data(), callbacks=[again], verbose=0)

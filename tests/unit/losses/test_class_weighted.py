@@ -66,3 +66,8 @@ def test_weights_are_finite_numbers_of_at_least_zero(weight):
     for weights, multi_label in (([1.0, weight], False), ([[1.0, 1.0], [1.0, weight]], True)):
         with pytest.raises(ValueError, match="`class_weights` should be a finite number of at least 0"):
             losses.ClassWeighted("Huber", weights, multi_label)
+
+
+def test_whether_labels_are_numbers_is_yes_or_no():
+    with pytest.raises(ValueError, match="`multi_label` should be one of .*Received: multi_label='no'"):
+        losses.ClassWeighted("Huber", [1.0, 2.0], "no")

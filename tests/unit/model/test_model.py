@@ -246,6 +246,20 @@ def test_a_py_dataset_is_shuffled_as_in_keras():
     assert seen[-30:] != list(range(30))
 
 
+def test_a_fixed_size_of_the_batch():
+    inputs = keras.Input(batch_shape=(4, 3, 2))
+    trunk = keras.layers.GRU(5, stateful=True)(inputs)
+    outputs = {
+        "a": keras.layers.Dense(1, activation="sigmoid", name="a")(trunk),
+        "b": keras.layers.Dense(3, activation="sigmoid", name="b")(trunk),
+    }
+    model = MultiTaskModel(inputs, outputs, [tasks.BinaryClassification("a"), tasks.MultiLabelClassification("b", 3)])
+    model.compile("sgd", balancer="sum")
+    labels = {"a": np.ones(8), "b": np.ones((8, 3))}
+    history = model.fit(np.ones((8, 3, 2)), labels, batch_size=4, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
 def test_many_classes_in_small_integers():
     model = build_model("mlp", [tasks.Classification("c", 256), tasks.Regression("b")], input_shape=(3,))
     model.compile("sgd")

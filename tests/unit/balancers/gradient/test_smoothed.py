@@ -170,3 +170,17 @@ def test_an_unknown_name_is_refused():
 def test_momentum_is_checked(momentum):
     with pytest.raises(ValueError, match="Parameter `momentum` should be a finite number of at least 0 and below 1"):
         Smoothed("sum", momentum)
+
+
+def test_another_dtype_within_is_refused():
+    with pytest.raises(ValueError, match="what the balancer within says, 'float32'. Received: dtype='float64'"):
+        Smoothed(PCGrad(), dtype="float64")
+    Smoothed(PCGrad(dtype="float64"), dtype="float64")
+
+
+def test_a_config_is_for_any_number_of_tasks():
+    used = Smoothed("pcgrad")
+    used.direction(np.eye(3))
+    fresh = Smoothed.from_config(used.get_config())
+    assert not fresh.built
+    assert fresh.direction(np.eye(2)).shape == (2,)

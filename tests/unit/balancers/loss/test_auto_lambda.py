@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from keras_mtl import balancers
 from keras_mtl.balancers import AutoLambda
 from tests.unit.balancers.loss._steps import COMMON, NUM_TASKS, STEPS, Adam, make, refuses, run
 
@@ -69,6 +70,19 @@ def test_primary_tasks():
     unbound.build((2,))
     with pytest.raises(ValueError, match="Call `bind` first"):
         unbound.primary_weights()
+
+
+@pytest.mark.parametrize("gradients", ["sum", "upgrad", None])
+def test_the_tasks_weights_count_on_the_second_stream_in_any_pair(gradients):
+    """Where they are the preference of the gradient balancer, they multiply no weight, but losses there."""
+    balancer, names = AutoLambda(), ["a", "b", "c"]
+    behind = None if gradients is None else balancers.get(gradients)
+    balancers.bind_pair(balancer, behind, names, [1.0, 5.0, 0.0], [None] * 3, lambda kind: 0)
+    np.testing.assert_array_equal(balancer.primary_weights(), [1, 5, 0])
+    multiplied = [1, 5, 0] if gradients != "upgrad" else [1, 1, 1]
+    np.testing.assert_allclose(balancer(np.ones(3), np.ones(3, bool)), 0.1 * np.array(multiplied), rtol=1e-6)
+    balancer.bind(names, [2.0, 2.0, 2.0], [None] * 3)
+    np.testing.assert_array_equal(balancer.primary_weights(), [2, 2, 2])
 
 
 def test_arguments_are_checked():

@@ -153,5 +153,11 @@ def test_a_variance_that_falls_without_an_end_stays_finite():
     assert np.isfinite(gradient(balancer)).all()
 
 
+def test_a_variance_that_fell_too_far_finds_back_once_the_loss_has_grown():
+    balancer = make(np.array([-62.0, 0.0, 0.0]), dtype="float32")
+    found = np.asarray(gradient(balancer))
+    assert found[0] < 0  # a step of descent raises it
+
+
 def test_is_not_of_use_for_one_task():
     assert not Uncertainty.useful_for_one_task
