@@ -11,6 +11,7 @@ from keras_mtl.losses._balanced_loss import BalancedLoss
 from keras_mtl.losses._balancing import Balancing
 from keras_mtl.losses._class_weighted import ClassWeighted
 from keras_mtl.losses._labelwise import LabelwiseCrossentropy, LabelwiseLoss
+from keras_mtl.losses._masked import Masked
 from keras_mtl.losses._smoothed_crossentropy import SmoothedCrossentropy
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ClassWeighted",
     "LabelwiseCrossentropy",
     "LabelwiseLoss",
+    "Masked",
     "SmoothedCrossentropy",
     "balanced",
 ]

@@ -12,6 +12,7 @@ from keras_mtl._checks import check_number, check_same_names
 from keras_mtl.losses._balanced_loss import BalancedLoss
 from keras_mtl.losses._balancing import Balancing
 from keras_mtl.losses._coordinator import Coordinator
+from keras_mtl.losses._masked import Masked
 
 
 def balanced(
@@ -29,13 +30,17 @@ def balanced(
     losses to the balanced total, and only the other tasks' logs are their plain losses.
 
     A model that `keras.models.load_model` makes from a `.keras` file predicts and evaluates, but has no balancer. To go
-    on training with the balancer as it was, load it with `compile=False`, make losses anew, call `attach` and
-    `compile`, and then the model's `load_weights` with the same file; the optimizer begins anew.
+    on training, load it with `compile=False`, make losses anew, call `attach` and `compile`, and then
+    `model.optimizer.build(model.trainable_variables)` and `model.load_weights` with the same file: the balancer and the
+    optimizer are what they were.
 
     In `evaluate`, and in the validation within `fit`, the losses count with `weights` alone, as in `MultiTaskModel`,
-    and the balancer's state is left alone. Labels may not be missing; a task whose sample weights are all 0 in a batch
-    is not active there. What a balancer learns for it may move still, by the momentum of the optimizer, which in a
-    `MultiTaskModel` it does not.
+    and the balancer's state is left alone.
+
+    Labels may be missing for a loss that is `losses.Masked`, which the balancer takes for the loss within. A task that
+    has no label in a batch, or whose sample weights are all 0 there, is not active: its part of the balancer's state
+    stays as it was, and its gradient is 0. By momentum, an optimizer moves its head all the same, and what the balancer
+    learns for it, as it does not in `MultiTaskModel`.
 
     Args:
         losses: a loss for each task, by the name of the model's output: a `keras.losses.Loss`, a config of one, or a
@@ -80,7 +85,9 @@ def balanced(
             f"here, and not both. Received: weights={weights!r}"
         )
     numbers = [1.0 if weights is None else check_number(weights[task], f"weights[{task!r}]") for task in found]
-    coordinator = Coordinator(found_balancer, list(found), numbers, list(found.values()))
+    # A balancer may ask for the class of a loss.
+    inner = [loss.loss if isinstance(loss, Masked) else loss for loss in found.values()]
+    coordinator = Coordinator(found_balancer, list(found), numbers, inner)
     wrapped = {task: BalancedLoss(loss, name=f"balanced_{loss.name}") for task, loss in found.items()}
     for index, loss in enumerate(wrapped.values()):
         loss.coordinate(coordinator, index)

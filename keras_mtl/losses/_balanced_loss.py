@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_mtl._registry import serializable
 from keras_mtl.losses._coordinator import Coordinator, without_gradient
+from keras_mtl.losses._masked import Masked
 
 
 @serializable
@@ -56,15 +57,21 @@ class BalancedLoss(keras.losses.Loss):
             y_pred: the predictions.
             sample_weight: of the examples, or None.
         """
-        value = self.loss(y_true, y_pred, sample_weight=sample_weight)
+        active, count = True, ops.shape(y_pred)[0]
+        if isinstance(self.loss, Masked):
+            value, count = self.loss.value_and_count(y_true, y_pred, sample_weight)
+            active = count > 0
+        else:
+            value = self.loss(y_true, y_pred, sample_weight=sample_weight)
+            if sample_weight is not None:
+                active = ops.count_nonzero(sample_weight) > 0
         if self._coordinator is None:
             return without_gradient(
                 value,
                 "This loss was loaded from a file, without the balancer that weighs it. To go on training, make losses "
                 "by `keras_mtl.losses.balanced` again, and compile the model with them.",
             )
-        active = True if sample_weight is None else ops.count_nonzero(sample_weight) > 0
-        return self._coordinator.collect(self._index, ops.sum(value), active, ops.shape(y_pred)[0])
+        return self._coordinator.collect(self._index, ops.sum(value), active, count)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of each example.

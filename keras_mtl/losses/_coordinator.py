@@ -48,7 +48,7 @@ class Coordinator:
         self._plain_weights = [float(weight) for weight in balancer.preference(self.num_tasks)]
         self._training = False
         self._collected: dict[int, tuple[Any, Any, Any]] = {}
-        # Sums over an epoch, [num_tasks]: of losses times examples, and of examples.
+        # Sums over an epoch, [num_tasks]: of losses times counts, and of counts.
         self._sums = keras.Variable(np.zeros((2, self.num_tasks)), trainable=False, dtype=balancer.compute_dtype)
 
     def begin_step(self) -> None:
@@ -79,39 +79,39 @@ class Coordinator:
             sums, counts = ops.unstack(ops.convert_to_tensor(self._sums), num=2)
             self.balancer.on_epoch_end(ops.divide_no_nan(sums, counts), counts > 0)
 
-    def collect(self, index: int, value: Any, active: Any, batch_size: Any) -> Any:
+    def collect(self, index: int, value: Any, active: Any, count: Any) -> Any:
         """What the loss returns for its value.
 
         Args:
             index: the number of the task.
             value: its loss in the batch, a scalar.
             active: whether it has a label in the batch, a boolean scalar.
-            batch_size: the number of examples in the batch.
+            count: of how many examples, or labels, it is the loss.
         """
         plain = ops.stop_gradient(value) if self._training else without_gradient(value, _NO_CALLBACK)
         if not self._training and set(self._plain_weights) == {1.0}:
             return plain
         if index in self._collected:
             self._collected = {}  # a step that broke off
-        self._collected[index] = (value if self._training else plain, active, batch_size)
+        self._collected[index] = (value if self._training else plain, active, count)
         if len(self._collected) < self.num_tasks:
             return plain
-        losses, actives, sizes = zip(*(self._collected[task] for task in range(self.num_tasks)), strict=True)
+        losses, actives, counts = zip(*(self._collected[task] for task in range(self.num_tasks)), strict=True)
         self._collected = {}
-        total = self._balanced(losses, actives, sizes) if self._training else _weighted(losses, self._plain_weights)
+        total = self._balanced(losses, actives, counts) if self._training else _weighted(losses, self._plain_weights)
         difference = total - ops.cast(sum(ops.stop_gradient(loss) for loss in losses), total.dtype)
         if self.attached:
             self.balancer.add_loss(difference)
             return plain
         return plain + ops.cast(difference, plain.dtype)
 
-    def _balanced(self, losses: Sequence[Any], actives: Sequence[Any], sizes: Sequence[Any]) -> Any:
+    def _balanced(self, losses: Sequence[Any], actives: Sequence[Any], counts: Sequence[Any]) -> Any:
         dtype = self.balancer.compute_dtype
         values = ops.stop_gradient(ops.stack([ops.cast(loss, dtype) for loss in losses]))
         active = ops.stack([ops.convert_to_tensor(item, dtype="bool") for item in actives])
         if self.balancer.needs_epoch_end:
-            counts = ops.where(active, ops.stack([ops.cast(size, dtype) for size in sizes]), 0.0)
-            self._sums.assign(ops.convert_to_tensor(self._sums) + ops.stack([counts * values, counts]))
+            sizes = ops.where(active, ops.stack([ops.cast(count, dtype) for count in counts]), 0.0)
+            self._sums.assign(ops.convert_to_tensor(self._sums) + ops.stack([sizes * values, sizes]))
         total = _weighted(losses, ops.unstack(self.balancer(values, active), num=self.num_tasks))
         return total + ops.cast(self.balancer.regularization(active), total.dtype)
 

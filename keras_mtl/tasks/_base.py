@@ -13,6 +13,7 @@ from keras import ops
 from keras_mtl import heads
 from keras_mtl._checks import check_integers, check_name, check_number
 from keras_mtl._registry import Registry
+from keras_mtl.losses import Masked
 from keras_mtl.tasks._metrics_of_keras import check_metrics, keras_metric
 
 
@@ -180,10 +181,7 @@ class Task(abc.ABC):
             Booleans `(batch,)`: where a label is of several numbers, it is missing if one of them is. For tasks that
             predict something for each place, `(batch, ...)` over the places.
         """
-        dtype = keras.backend.standardize_dtype(labels.dtype)
-        absent = ops.isnan(labels) if "float" in dtype else ops.zeros_like(labels, dtype="bool")
-        if self.missing_label is not None and _has(dtype, self.missing_label):
-            absent = ops.logical_or(absent, ops.equal(labels, self.missing_label))
+        absent = Masked.absent(labels, self.missing_label)
         within = tuple(range(1 + self.num_label_axes, len(labels.shape)))
         return ops.any(absent, axis=within) if within else absent
 
@@ -296,13 +294,6 @@ _AXES: dict[int, tuple[str, ...]] = {0: (), 1: ("length",), 2: ("height", "width
 def _fits(received: tuple[int | None, ...], expected: tuple[int | None, ...]) -> bool:
     pairs = zip(received, expected, strict=False)
     return len(received) == len(expected) and all(r is None or e is None or r == e for r, e in pairs)
-
-
-def _has(dtype: str, value: int) -> bool:
-    """Whether a dtype has the integer."""
-    if dtype == "bool" or "float" in dtype:
-        return dtype != "bool"
-    return bool(np.iinfo(dtype).min <= value <= np.iinfo(dtype).max)
 
 
 registry: Registry[Task] = Registry("task kind", Task)
