@@ -25,8 +25,9 @@ class Batch:
     Args:
         x: the inputs.
         labels: labels by task; what is missing is 0.
-        present: by task, 1 for each label that counts: it is not missing, and its weight is not 0. `(batch,)`, or
-            `(batch, ...)` for tasks with a label for each place.
+        present: by task, 1 for each label that counts: it is not missing, its weight is not 0 and, once there are
+            predictions, no mask leaves its place out. `(batch,)`, or `(batch, ...)` for tasks with a label for each
+            place.
         weights: by task, the weight of each label, of that shape: 0 where it does not count.
         size: the number of examples, a float.
         counts: how many labels count on this replica, `[num_tasks]`.

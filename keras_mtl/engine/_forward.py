@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from keras_mtl.engine._batch import Batch
+from keras_mtl.engine._masks import masked
 from keras_mtl.engine._parts import on_a_row_at_least
 from keras_mtl.engine._replicas import num_replicas, sum_over_replicas
 
@@ -22,7 +23,7 @@ class Forward:
     """What a pass forward found, on one replica.
 
     Args:
-        predictions: by task.
+        predictions: by task, without masks.
         shares: the replica's share of each task's loss: a Keras loss divides its mean by the number of replicas, so
             that shares, and their gradients in the optimizer, are summed over the replicas.
         losses: the tasks' losses over all replicas, `[num_tasks]`.
@@ -44,10 +45,7 @@ class Forward:
         """The same where the tasks that are not sound, booleans `[num_tasks]`, have no label."""
         return replace(
             self,
-            predictions=with_masks(
-                dict(zip(self.predictions, _chosen(list(self.predictions.values()), sound), strict=True)),
-                self.predictions,
-            ),
+            predictions=dict(zip(self.predictions, _chosen(list(self.predictions.values()), sound), strict=True)),
             shares=_chosen(self.shares, sound),
             losses=tf.where(sound, self.losses, tf.zeros_like(self.losses)),
             active=self.active & sound,
@@ -68,8 +66,8 @@ class Scaled:
         return replace(self, shares=_chosen(self.shares, sound))
 
 
-def forward(model: TrainableModel, batch: Batch, tape: tf.GradientTape | None = None) -> Forward:
-    """The pass forward of a step.
+def forward(model: TrainableModel, batch: Batch, tape: tf.GradientTape | None = None) -> tuple[Forward, Batch]:
+    """The pass forward of a step, and the batch without the labels that it masks.
 
     Args:
         model: a compiled model.
@@ -83,9 +81,10 @@ def forward(model: TrainableModel, batch: Batch, tape: tf.GradientTape | None = 
         predictions, features, copies = on_a_row_at_least(model, lambda x: model(x, training=True), batch.x), [], []
     # Before anything is reduced: the replicas take turns there, and would overwrite what the layers have added.
     added = list(model.losses)
+    batch, predictions = masked(model, batch, predictions)
     active = batch.active
     shares = model.task_losses(batch.labels, predictions, batch.weights, batch.total_counts)
-    return Forward(
+    found = Forward(
         predictions=predictions,
         shares=shares,
         losses=sum_over_replicas(tf.stop_gradient(tf.stack(shares))),
@@ -94,6 +93,7 @@ def forward(model: TrainableModel, batch: Batch, tape: tf.GradientTape | None = 
         features=features,
         copies=copies,
     )
+    return found, batch
 
 
 def total(shares: Sequence[Any], weights: Any) -> Any:
@@ -112,13 +112,3 @@ def _chosen(values: Sequence[Any], sound: Any) -> list[Any]:
     """Tensors of the tasks, zeros for those that are not sound: a factor of 0 would leave NaN."""
     flags = tf.unstack(sound, len(values))
     return [tf.where(flag, value, tf.zeros_like(value)) for value, flag in zip(values, flags, strict=True)]
-
-
-def with_masks(predictions: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
-    """Gives predictions the masks of others, by which metrics leave out what was padded."""
-    for task, prediction in predictions.items():
-        # Private: Keras has no public way to a tensor's mask. tests/unit/engine/test_guard.py would notice.
-        mask = getattr(like[task], "_keras_mask", None)
-        if mask is not None:
-            prediction._keras_mask = mask
-    return predictions

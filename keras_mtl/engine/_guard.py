@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from keras_mtl.engine._batch import Batch
 from keras_mtl.engine._faults import all_sound
-from keras_mtl.engine._forward import with_masks
 from keras_mtl.engine._own_state import OwnState
 from keras_mtl.engine._seldom import seldom
 from keras_mtl.engine._step import Step, step_of
@@ -95,7 +94,7 @@ def _with_tensors(step: Step, tensors: dict[str, Any]) -> Step:
         ),
         found=replace(
             step.found,
-            predictions=with_masks(tensors["predictions"], step.found.predictions),
+            predictions=tensors["predictions"],
             shares=tf.unstack(tensors["shares"], len(step.found.shares)),
             rest=tensors["rest"],
             active=kept,

@@ -93,7 +93,7 @@ class OwnState:
         for *_, variable, value in [*self._statistics, *self._common, *self._others]:
             variable.assign(value)
 
-    def update(self, gradients: Sequence[Any], active: Any, stops: Any = None) -> None:
+    def update(self, gradients: Sequence[Any], active: Any, stops: Any = None, *, may_lack: bool = False) -> None:
         """Applies the gradients of the model's trainable variables.
 
         Args:
@@ -101,9 +101,10 @@ class OwnState:
             active: whether each task has a label, booleans `[num_tasks]`.
             stops: whether nothing is to change, not even by sums of gradients of the steps before, a boolean tensor,
                 with no task active then; None if that is never so.
+            may_lack: whether a task may have no label though each had one before the pass forward.
         """
         model, everyone = self._model, tf.reduce_all(active)
-        if kind_of(model).complete and model.on_nonfinite is None:
+        if kind_of(model).complete and model.on_nonfinite is None and not may_lack:
             apply(model, gradients, _accumulators(model.optimizer))
             return
         # Under a strategy nothing is assigned within a condition.

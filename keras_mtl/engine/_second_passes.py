@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from keras_mtl.engine._batch import Batch
+from keras_mtl.engine._masks import masked
 from keras_mtl.engine._parts import on_a_row_at_least
 from keras_mtl.engine._replicas import sum_over_replicas
 
@@ -89,6 +90,7 @@ def shares_at(model: TrainableModel, batch: Batch, values: Sequence[Any], state:
         state: of everything else, as from `state_of`.
     """
     predictions, _ = on_a_row_at_least(model, lambda x: model.stateless_call(values, state, x, training=True), batch.x)
+    batch, predictions = masked(model, batch, predictions)
     return model.task_losses(batch.labels, predictions, batch.weights, batch.total_counts)
 
 

@@ -73,7 +73,10 @@ def step_of(
     balancer, variables = model.loss_balancer, model.trainable_variables
     separately = guarded or model.gradient_balancer is not None or isinstance(balancer, GradientNormBalancer)
     with tf.GradientTape(persistent=separately or ahead is not None) as tape:
-        found = forward(model, batch, tape if separately else None)
+        given = batch
+        found, batch = forward(model, given, tape if separately else None)
+        if batch is not given:
+            due = due and None  # it may have been for a task whose labels are all masked
         if ahead is not None and not separately:
             with tape.stop_recording():
                 _look_ahead(model, functools.partial(_gradients_of, tape, found.shares, variables), found, batch, ahead)

@@ -12,6 +12,7 @@ from keras_mtl.engine._directions import weighs_now_and_then
 from keras_mtl.engine._faults import without_counts
 from keras_mtl.engine._forward import Forward, rest, total
 from keras_mtl.engine._guard import guarded_step
+from keras_mtl.engine._masks import masked
 from keras_mtl.engine._own_state import OwnState
 from keras_mtl.engine._parts import on_a_row_at_least
 from keras_mtl.engine._second_passes import losses_once_more, state_of
@@ -81,7 +82,8 @@ def _update(model: TrainableModel, batch: Batch, second: Any, *, due: bool | Non
     else:
         ahead = Ahead(batch_of(model, second), before) if is_bilevel else None
         step = step_of(model, batch, due, ahead)
-    own_state.update(step.gradients, step.kept, step.stops)
+    is_masked = step.batch.total_counts is not batch.total_counts
+    own_state.update(step.gradients, step.kept, step.stops, may_lack=is_masked)
     if balancer.needs_after_step:
         after = losses_once_more(model, step.batch, before)
         balancer.after_step(tf.where(step.kept, after, tf.zeros_like(after)) if step.guarded else after, step.kept)
@@ -104,7 +106,7 @@ def _shown_weights(model: TrainableModel, weights: Any) -> Any:
 def test_step(model: TrainableModel, data: Any) -> dict[str, Any]:
     """The logs so far after one batch of one replica: losses weighted by the tasks' own weights."""
     batch = batch_of(model, data)
-    predictions = predict_step(model, batch.x)
+    batch, predictions = masked(model, batch, predict_step(model, batch.x))
     shares = model.task_losses(batch.labels, predictions, batch.weights, batch.total_counts)
     found = Forward(predictions, shares, None, batch.active, None, [], [])
     return without_counts(model, _logs(model, batch, found, plain_total(model, shares)))
@@ -117,7 +119,7 @@ def predict_step(model: TrainableModel, x: Any) -> dict[str, Any]:
 
 def losses_by_label(model: TrainableModel, y: Any, predictions: Any, sample_weight: Any) -> Any:
     """The tasks' losses, scalars, from labels and sample weights as the data bring them."""
-    batch = labelled(model, None, y, sample_weight)
+    batch, predictions = masked(model, labelled(model, None, y, sample_weight), predictions)
     return model.task_losses(batch.labels, predictions, batch.weights, batch.total_counts)
 
 

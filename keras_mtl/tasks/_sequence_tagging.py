@@ -16,9 +16,9 @@ class SequenceTagging(ClassIndices):
     """A class for each token of a sequence: parts of speech, names in a text, states of a signal.
 
     The output is a probability for each class, `(batch, length, num_classes)`; labels are class indices, `(batch,
-    length)`, with or without an axis of 1 at the end, of an integer dtype. Tokens labelled -1 do not count, those of
-    padding among them: the loss is the mean over the others. Trained by the cross-entropy, compared by the accuracy
-    over the tokens.
+    length)`, with or without an axis of 1 at the end, of an integer dtype. Tokens labelled -1 do not count, nor those
+    that the mask of the features leaves out, as `Embedding(mask_zero=True)` does with padding: the loss is the mean
+    over the others. Trained by the cross-entropy, compared by the accuracy over the tokens.
 
     The head reads features `(batch, length, channels)` of the labels' length, and looks at each token by itself.
 
