@@ -11,7 +11,7 @@ from keras_mtl import engine
 from keras_mtl._checks import check_one_of, check_same_names
 from keras_mtl._layers import layers_by_path
 from keras_mtl.balancers import Balancer, BilevelBalancer
-from keras_mtl.losses import BalancedLoss
+from keras_mtl.losses import BalancedLoss, ClassWeighted, LabelwiseLoss
 from keras_mtl.tasks import Task
 
 
@@ -105,14 +105,21 @@ def losses_by_task(given: Mapping[str, Any] | None, tasks: Sequence[Task]) -> di
                 f"The loss of task {task!r} should be a `keras.losses.Loss`, the name of its class "
                 f"('MeanSquaredError', not 'mse') or its config. Received: {identifier!r}"
             )
-        losses[task] = loss if isinstance(loss, BalancedLoss) else kinds[task].adapted(loss)
-    balanced = [task for task, loss in losses.items() if isinstance(loss, BalancedLoss)]
+        losses[task] = kinds[task].adapted(loss)
+    balanced = [task for task, loss in losses.items() if isinstance(_innermost(loss), BalancedLoss)]
     if balanced:
         raise ValueError(
             "What `losses.balanced` makes is for plain Keras models; a `MultiTaskModel` balances plain losses itself. "
             f"Received: balanced losses of the tasks {balanced}. Give it plain ones, and `compile` the balancer."
         )
     return losses
+
+
+def _innermost(loss: keras.losses.Loss) -> keras.losses.Loss:
+    """The loss that a task, or the user, has given weights of classes or made one of each label."""
+    while isinstance(loss, (ClassWeighted, LabelwiseLoss)):
+        loss = loss.loss
+    return loss
 
 
 def metrics_by_task(given: Mapping[str, Any] | None, tasks: Sequence[Task], parameter: str) -> dict[str, list[Any]]:
