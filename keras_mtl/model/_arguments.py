@@ -106,13 +106,26 @@ def losses_by_task(given: Mapping[str, Any] | None, tasks: Sequence[Task]) -> di
                 f"('MeanSquaredError', not 'mse') or its config. Received: {identifier!r}"
             )
         losses[task] = kinds[task].adapted(loss)
-    balanced = [task for task, loss in losses.items() if isinstance(_innermost(loss), BalancedLoss)]
+    _check_losses(losses)
+    return losses
+
+
+def _check_losses(losses: Mapping[str, keras.losses.Loss]) -> None:
+    """Raises a `ValueError` if a loss cannot be made a sum over the labels that there are."""
+    innermost = {task: _innermost(loss) for task, loss in losses.items()}
+    balanced = [task for task, loss in innermost.items() if isinstance(loss, BalancedLoss)]
     if balanced:
         raise ValueError(
             "What `losses.balanced` makes is for plain Keras models; a `MultiTaskModel` balances plain losses itself. "
             f"Received: balanced losses of the tasks {balanced}. Give it plain ones, and `compile` the balancer."
         )
-    return losses
+    for task, loss in innermost.items():
+        if type(loss).__call__ is not keras.losses.Loss.__call__:
+            raise ValueError(
+                f"The loss of task {task!r} should have a method `call` that gives the loss of each label: those are "
+                f"summed here, and divided by the number of labels that there are. Received: a {type(loss).__name__}, "
+                "with a `__call__` of its own. Do in `call` what that does."
+            )
 
 
 def _innermost(loss: keras.losses.Loss) -> keras.losses.Loss:
