@@ -41,10 +41,8 @@ def with_class_weights(
         found = {}
         for task, weight in zip(tasks, weights_by_task(weights, tasks).values(), strict=True):
             if task.label in tables:
-                classes = tf.reshape(tf.cast(labels[task.label], "int32"), [-1])
-                # What is out of range is for the check of the labels to say.
-                of_class = tf.gather(tables[task.label], tf.clip_by_value(classes, 0, len(tables[task.label]) - 1))
-                found[task.label] = of_class if weight is None else of_class * tf.cast(weight, "float32")
+                of_class = _of_class(task, labels[task.label], tables[task.label])
+                found[task.label] = of_class if weight is None else _product(of_class, weight)
             elif weight is not None:
                 found[task.label] = weight
         return found
@@ -57,6 +55,23 @@ def with_class_weights(
             f"{type(x).__name__}. Let it yield sample weights instead."
         )
     return x.map(lambda x, y, weights=None: (x, y, weighted(y, weights)), tf.data.AUTOTUNE), None
+
+
+def _of_class(task: Task, labels: Any, table: Any) -> Any:
+    """The weight of each label, `(batch,)`, or `(batch, ...)` over the places of those that have a label each."""
+    num_axes = 1 + task.num_place_axes
+    sizes = tf.ensure_shape(tf.shape(labels)[:num_axes], [num_axes])  # without an axis of 1 at the end
+    # What is out of range is for the check of the labels to say.
+    return tf.gather(table, tf.clip_by_value(tf.reshape(tf.cast(labels, "int32"), sizes), 0, len(table) - 1))
+
+
+def _product(of_class: Any, weight: Any) -> Any:
+    """Weights of classes times those of examples, or of places."""
+    weight = tf.cast(weight, "float32")
+    if weight.shape.rank is not None:
+        for _ in range(of_class.shape.rank - weight.shape.rank):
+            weight = tf.expand_dims(weight, -1)
+    return of_class * weight
 
 
 def complete_weights(tasks: Sequence[Task], y: Any, sample_weight: Any) -> Any:
