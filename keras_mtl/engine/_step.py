@@ -76,7 +76,7 @@ def step_of(
         given = batch
         found, batch = forward(model, given, tape if separately else None)
         if batch is not given:
-            due = due and None  # it may have been for a task whose labels are all masked
+            due = None if due else due  # it may have been for a task whose labels are all masked
         if ahead is not None and not separately:
             with tape.stop_recording():
                 _look_ahead(model, functools.partial(_gradients_of, tape, found.shares, variables), found, batch, ahead)

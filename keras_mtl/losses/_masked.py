@@ -32,8 +32,8 @@ class Masked(keras.losses.Loss):
     is that of `loss`. Under a `tf.distribute` strategy, as with masks in Keras, the mean is over each replica's labels,
     and then over the replicas; `MultiTaskModel` has the mean over all labels.
 
-    It is the outermost one: put it around `ClassWeighted` and the like. Keras' metrics know nothing of missing labels;
-    those of `MultiTaskModel` leave them out.
+    It is the outermost one: put it around `ClassWeighted` and the like. A `MultiTaskModel` refuses it, as labels may be
+    missing there anyway. Keras' metrics know nothing of missing labels; those of `MultiTaskModel` leave them out.
 
     Args:
         loss: a `keras.losses.Loss`, its name or a config, whose `call` has a value for each example that depends on no

@@ -11,7 +11,7 @@ from keras_mtl import engine
 from keras_mtl._checks import check_one_of, check_same_names
 from keras_mtl._layers import layers_by_path
 from keras_mtl.balancers import Balancer, BilevelBalancer
-from keras_mtl.losses import BalancedLoss, ClassWeighted, LabelwiseLoss
+from keras_mtl.losses import BalancedLoss, ClassWeighted, LabelwiseLoss, Masked
 from keras_mtl.tasks import Task
 
 
@@ -120,6 +120,11 @@ def _check_losses(losses: Mapping[str, keras.losses.Loss]) -> None:
             f"Received: balanced losses of the tasks {balanced}. Give it plain ones, and `compile` the balancer."
         )
     for task, loss in innermost.items():
+        if isinstance(loss, Masked):
+            raise ValueError(
+                f"The loss of task {task!r} should be a plain one: `losses.Masked` is for plain Keras models, and in a "
+                f"`MultiTaskModel` labels may be missing anyway. Received: {loss!r}. Give it the loss within."
+            )
         if type(loss).__call__ is not keras.losses.Loss.__call__:
             raise ValueError(
                 f"The loss of task {task!r} should have a method `call` that gives the loss of each label: those are "

@@ -49,3 +49,9 @@ def test_a_loss_with_a_call_of_its_own_is_refused(kind):
     model = build_model("mlp", [kind(None)], input_shape=(6,))
     with pytest.raises(ValueError, match=message):
         model.compile("adam", loss={"b": CalledByItself()})
+
+
+def test_a_masked_loss_is_refused():
+    model = build_model("mlp", [tasks.Regression("b")], input_shape=(6,))
+    with pytest.raises(ValueError, match=r"`losses.Masked` is for plain Keras models.*Give it the loss within"):
+        model.compile("adam", loss={"b": losses.Masked("MeanSquaredError")})
