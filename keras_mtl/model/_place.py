@@ -77,21 +77,37 @@ class Place:
         if self._per_epoch is None and self._lost is None and whole:
             engine.pass_taken(self._source)
 
-    def check_steps(self, progress: Progress) -> None:
+    def size(self, steps: int | None) -> int | None:
+        """How many batches an epoch has, or None where that is not known.
+
+        Args:
+            steps: how many steps Keras expects in an epoch, or None.
+        """
+        return self._per_epoch or steps
+
+    def check_steps(self, progress: Progress, size: int | None) -> None:
         """Raises a `ValueError` if the place within an epoch cannot be found for the number of steps.
 
         Keras counts the last steps of an epoch as if as many were taken at once as ever.
+
+        Args:
+            progress: how far the training has come.
+            size: how many batches an epoch has from now on, or None.
         """
-        at_once, taken = self._model.steps_per_execution, self._per_epoch or 0
+        at_once = self._model.steps_per_execution
         if progress.batches and progress.at_once not in (None, at_once):
             raise ValueError(
                 f"The training was interrupted within an epoch, with steps_per_execution={progress.at_once}. Received: "
                 f"steps_per_execution={at_once}, with which that place is not found. Compile the model as it was."
             )
-        if progress.batches and progress.taken and taken not in (0, progress.taken):
+        before = progress.size or progress.taken  # older files have the second alone, which is 0 for a pass
+        too_many = size is not None and progress.batches > math.ceil(size / at_once) * at_once
+        if progress.batches and size is not None and (too_many or (before and before != size)):
+            where = f" of {before} batches" if before else f", after {progress.batches} batches"
             raise ValueError(
-                f"The training was interrupted within an epoch of {progress.taken} batches. Received: data and a "
-                f"`steps_per_epoch` by which an epoch has {taken}. Give `fit` the same as before."
+                f"The training was interrupted within an epoch{where}. Received: data, a batch size and a "
+                f"`steps_per_epoch` by which an epoch has {size}. Give `fit` the same as before, or remove the backup "
+                "to begin anew."
             )
 
     def go_to(self, progress: Progress) -> int:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 _KEY, _METRIC = "progress", "progress_metric_"
-_NUMBERS = ("epochs", "batches", "seed", "start", "passes", "others", "ordered", "at_once", "taken")
+_NUMBERS = ("epochs", "batches", "seed", "start", "passes", "others", "ordered", "at_once", "taken", "size")
 
 
 @dataclass
@@ -27,6 +27,7 @@ class Progress:
         ordered: whether the order of the examples since then can be found again.
         at_once: how many steps were taken at once, or None where that is not known.
         taken: how many batches an epoch takes from one stream for all, 0 if each reads them anew, None if not known.
+        size: how many batches an epoch has, from one stream or in a pass, None if not known.
         metrics: in a file that was written within an epoch, the values that the variables of its metrics had, by name.
         loaded: whether this is from a file, and no training has gone on from it yet.
         training: whether `fit` is at work, and files that are loaded meanwhile have no say.
@@ -42,6 +43,7 @@ class Progress:
     ordered: bool = True
     at_once: int | None = None
     taken: int | None = None
+    size: int | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     loaded: bool = False
     training: bool = False
@@ -70,7 +72,7 @@ def load_progress(progress: Progress, values: Mapping[str, Any]) -> dict[str, An
         if _KEY in values:
             for name, number in zip(_NUMBERS, np.asarray(values[_KEY]), strict=False):  # older files have fewer
                 setattr(progress, name, int(number))
-            for name in ("seed", "at_once", "taken"):
+            for name in ("seed", "at_once", "taken", "size"):
                 setattr(progress, name, None if getattr(progress, name) == -1 else getattr(progress, name))
             found = {key: np.asarray(value) for key, value in values.items() if key.startswith(_METRIC)}
             progress.metrics = {key.removeprefix(_METRIC): value for key, value in found.items()}

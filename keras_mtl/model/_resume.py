@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_mtl import engine
 from keras_mtl.model._place import Place
-from keras_mtl.model._progress import metric_variables, restore_metrics
+from keras_mtl.model._progress import Progress, metric_variables, restore_metrics
 
 _LOGGER = logging.getLogger(__name__)
 # Names that `keras.callbacks.BackupAndRestore` gives; tests/unit/model/test_resume.py would notice others.
@@ -158,6 +158,8 @@ class Track(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes that the epoch is complete."""
         progress = self.model.progress
+        if isinstance(self.model.train_function, CatchUp) and not self.model.stop_training:
+            self.model.train_function.check_end()
         progress.epochs, progress.batches, progress.catching_up, progress.metrics = epoch + 1, 0, False, {}
         self._place.end_epoch(whole=not self.model.stop_training)
 
@@ -214,9 +216,13 @@ class Resume(keras.callbacks.Callback):
                 f"`{_METADATA}` was cut short, and its weights were written without a progress, by plain Keras say. "
                 "Remove the folder to begin anew, or load the weights from it and pass `initial_epoch`."
             )
-        elif not self._goes_on:
-            return
-        self._place.check_steps(progress)
+        size = self._place.size((self.params or {}).get("steps"))  # a `CallbackList` of the user's own has none
+        if progress.loaded or self._goes_on:
+            self._go_on(progress, size)
+        progress.size = size
+
+    def _go_on(self, progress: Progress, size: int | None) -> None:
+        self._place.check_steps(progress, size)
         _LOGGER.info("The training goes on after %d epochs and %d batches.", progress.epochs, progress.batches)
         progress.loaded, progress.catching_up = False, progress.batches > 0
         self._before = self._place.go_to(progress)
@@ -245,17 +251,26 @@ class CatchUp:
         self._model = model
         self._before = before
         self._batches = batches
+        self._read = 0
+
+    def check_end(self) -> None:
+        """Raises a `ValueError` if an epoch ends before all of its batches that were trained are read again."""
+        if self._read < self._batches:
+            raise self._ended(self._batches, self._read)
 
     def __call__(self, iterator: Any) -> Any:
         """What Keras calls for one step, or several."""
         if self._before:
             _LOGGER.info("The data are read past %d batches that are trained already.", self._before)
-            self._read(iterator, self._before, at_least=self._before)
+            found = self._pull(iterator, self._before)
+            if found < self._before:
+                raise self._ended(self._before, found)
             self._before = 0
-        if self._batches > 0:
+        if self._read < self._batches:
             # The last step of a pass may have fewer batches than the others.
-            self._read(iterator, self._model.steps_per_execution, at_least=1)
-            self._batches -= self._model.steps_per_execution
+            if not self._pull(iterator, self._model.steps_per_execution):
+                raise self._ended(self._batches, self._read)
+            self._read += self._model.steps_per_execution
             self._model.forget_observers()
             return self._model.get_metrics_result()
         self._model.progress.catching_up = False
@@ -264,11 +279,13 @@ class CatchUp:
         return self.function(iterator)
 
     @staticmethod
-    def _read(iterator: Any, number: int, *, at_least: int) -> None:
-        found = sum(1 for _ in itertools.islice(iterator, number))
-        if found < at_least:
-            raise ValueError(
-                "The data should be those that the model was trained on before, and be read past as many batches of "
-                f"them: {number}. Received: {found}, and then their end. Give `fit` the same data, made anew, or "
-                "remove the backup."
-            )
+    def _pull(iterator: Any, number: int) -> int:
+        return sum(1 for _ in itertools.islice(iterator, number))
+
+    @staticmethod
+    def _ended(expected: int, found: int) -> ValueError:
+        return ValueError(
+            "The data should be those that the model was trained on before, and be read past as many batches of them: "
+            f"{expected}. Received: {found}, and then their end. Give `fit` the same data, made anew, or remove the "
+            "backup."
+        )

@@ -44,13 +44,27 @@ def dataset(size=40):
     return tf.data.Dataset.from_tensor_slices(two_task_data(size)).shuffle(size, seed=1).batch(8)
 
 
-def unknown():
-    return dataset().filter(lambda x, y: True)
+def unknown(size=40):
+    return dataset(size).filter(lambda x, y: True)
 
 
 def arrays():
     x, y = two_task_data(40)
     return {"x": x, "y": y, "batch_size": 8, "validation_data": (x[:9], {name: value[:9] for name, value in y.items()})}
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, number=5):
+        super().__init__()
+        self._number = number
+        self._x, self._y = two_task_data(8 * number)
+
+    def __len__(self):
+        return self._number
+
+    def __getitem__(self, index):
+        rows = slice(8 * index, 8 * index + 8)
+        return self._x[rows], {name: value[rows] for name, value in self._y.items()}
 
 
 DATA = {

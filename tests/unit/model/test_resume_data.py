@@ -4,11 +4,11 @@ import keras
 import pytest
 import tensorflow as tf
 
-from keras_mtl.model import _progress
 from tests.models import others_slow, two_task_data
 from tests.unit.model._resuming import (
     DATA,
     RUNS_OUT,
+    Batches,
     StopAt,
     StoppedError,
     arrays,
@@ -30,19 +30,6 @@ def test_data_that_end_before_the_place_is_reached_are_an_error(tmp_path):
         train(batches(6), tmp_path, epochs=3)
 
 
-class Batches(keras.utils.PyDataset):
-    def __init__(self):
-        super().__init__()
-        self._x, self._y = two_task_data(40)
-
-    def __len__(self):
-        return 5
-
-    def __getitem__(self, index):
-        rows = slice(8 * index, 8 * index + 8)
-        return self._x[rows], {name: value[rows] for name, value in self._y.items()}
-
-
 LOST = {
     "a PyDataset": (lambda: {"x": Batches()}, "Pass shuffle=False"),
     "split": (lambda: {**arrays(), "validation_data": None, "validation_split": 0.2}, "`validation_data` in place"),
@@ -62,47 +49,6 @@ def test_it_says_where_the_place_in_the_data_is_lost(kind, tmp_path):
     train(data(), tmp_path, epochs=1)
     with pytest.warns(UserWarning, match=f"goes on after 1 epochs, with examples in another order.*{why}"):
         train(data(), tmp_path, epochs=2)
-
-
-def endless(steps):
-    return {"x": dataset().repeat(), "steps_per_epoch": steps}
-
-
-@pytest.mark.parametrize(
-    ("data", "at_once", "now", "taken"),
-    [
-        (lambda: endless(3), 1, "3 batches of one stream", 3),
-        pytest.param(lambda: endless(5), 2, "6 batches of one stream", 6, marks=pytest.mark.slow),
-        pytest.param(lambda: {"x": dataset()}, 1, "a pass", 5, marks=pytest.mark.slow),
-    ],
-)
-def test_epochs_of_another_size_are_told(data, at_once, now, taken, tmp_path):
-    with pytest.raises(StoppedError):
-        train(endless(3), tmp_path, StopAt(epoch=2), epochs=4, steps_per_execution=2)
-    with pytest.warns(UserWarning, match=f"An epoch was 4 batches of one stream before, and is {now} now"):
-        model, _ = train(data(), tmp_path, epochs=3, steps_per_execution=at_once)
-    assert model.optimizer.iterations.numpy() == 8 + taken
-    assert model.progress.taken == (0 if now == "a pass" else taken)
-
-
-def test_an_epoch_of_another_size_that_was_begun_is_an_error(tmp_path):
-    with pytest.raises(StoppedError):
-        train(endless(6), tmp_path, StopAt(batch=6), save_freq=1)
-    with pytest.raises(ValueError, match="within an epoch of 6 batches. Received: .* an epoch has 3"):
-        train(endless(3), tmp_path, save_freq=1)
-    with pytest.warns(UserWarning, match="An epoch was 6 batches of one stream before, and is a pass now"):
-        train({"x": dataset(80)}, tmp_path, save_freq=1)
-
-
-def test_files_that_do_not_know_the_size_of_an_epoch_go_on(tmp_path, monkeypatch):
-    expected = train(endless(3), tmp_path / "undisturbed")
-    with monkeypatch.context() as older:
-        older.setattr(_progress, "_NUMBERS", _progress._NUMBERS[:-2])
-        with pytest.raises(StoppedError):
-            train(endless(3), tmp_path / "backup", StopAt(epoch=2))
-    found = train(endless(3), tmp_path / "backup")
-    check_same(found, expected)
-    assert found[0].progress.taken == 3
 
 
 def test_a_pydataset_in_its_own_order_goes_on(tmp_path):
