@@ -121,6 +121,7 @@ class Balancing(keras.callbacks.Callback):
                 return test_step(*arguments)
 
         model.test_step = guarded
+        model.test_function = None  # what Keras has made of the other one, if anything
         self._guarded = True
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

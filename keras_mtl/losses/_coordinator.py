@@ -66,8 +66,10 @@ class Coordinator:
         """Within it the losses are evaluated, and afterwards what they were before."""
         before = self._training, self._collected
         self.end_step()
-        yield
-        self._training, self._collected = before
+        try:
+            yield
+        finally:
+            self._training, self._collected = before
 
     def begin_epoch(self) -> None:
         """Forgets the losses of the epoch before."""

@@ -10,7 +10,8 @@ import numpy as np
 from keras import ops
 
 from keras_mtl._registry import serializable
-from keras_mtl.losses._labelwise import as_loss
+from keras_mtl.losses._class_weighted import ClassWeighted
+from keras_mtl.losses._labelwise import LabelwiseLoss, as_loss
 
 
 @serializable
@@ -18,14 +19,15 @@ class Masked(keras.losses.Loss):
     """Another loss, of those labels that are there: by it, a plain `keras.Model` is trained where labels are missing.
 
     A label is missing where it is NaN or `missing_label`. Where the loss has one value for several numbers, as
-    `MeanSquaredError` has for the last axis, their label is missing if one of them is. For a label of each number put
-    it around `LabelwiseCrossentropy` or `LabelwiseLoss`, and for a label of each place give labels an axis of size 1
-    at the end, `(batch, length, 1)`, or class indices.
+    `MeanSquaredError` has for the last axis, or one with an attribute `axis` for those axes, their label is missing if
+    one of them is. For a label of each number put it around `LabelwiseCrossentropy` or `LabelwiseLoss`, and for a label
+    of each place give labels an axis of size 1 at the end, `(batch, length, 1)`, or class indices.
 
-    Missing labels have no part in the value, nor in its gradient. The mean is over the labels that are there, and 0 if
-    there are none. The reduction is that of `loss`: `"sum"` adds up the values, `"mean_with_sample_weight"` divides
-    their sum by that of the weights, and None leaves a 0 in the place of those that are missing. What a mask of Keras
-    leaves out, such as that of `Embedding(mask_zero=True)`, does not count either.
+    Missing labels have no part in the value, nor in its gradient where predictions are finite. The mean is over the
+    labels that are there, and 0 if there are none. The reduction is that of `loss`: `"sum"` adds up the values,
+    `"mean_with_sample_weight"` divides their sum by that of the weights, and None leaves a 0 in the place of those that
+    are missing. What a mask of Keras leaves out, such as that of `Embedding(mask_zero=True)`, does not count either; as
+    in Keras, it has to be a mask of the places that the prediction has.
 
     The value is that of a task of `MultiTaskModel` with the same labels. There too a label whose sample weight is 0 is
     a missing one, where Keras' own losses count it in their mean: with all labels there and no weight of 0, the value
@@ -137,7 +139,10 @@ class Masked(keras.losses.Loss):
         # Not in the dtype of the loss as yet, where two integers may become the same number.
         y_true = ops.convert_to_tensor(y_true)
         absent = self.absent(y_true, self.missing_label)
-        ignored = getattr(self.loss, "ignore_class", None)  # these have no part in the mean of Keras' loss either
+        innermost = self.loss
+        while isinstance(innermost, (ClassWeighted, LabelwiseLoss)):
+            innermost = innermost.loss
+        ignored = getattr(innermost, "ignore_class", None)  # these have no part in the mean of Keras' loss either
         if ignored is not None:
             absent = ops.logical_or(absent, self.absent(y_true, ignored))
         # A valid label in their place: what is computed of NaN has a gradient of NaN, even where it does not count.
@@ -150,12 +155,20 @@ class Masked(keras.losses.Loss):
                 f"A masked loss needs a value for each example. Received: one for the batch, by the loss "
                 f"{self.loss.name!r} ({type(self.loss).__name__}). Where it has an argument `axis`, leave out 0."
             )
-        axis = getattr(self.loss, "axis", -1)
-        if len(absent.shape) == rank + 1 and isinstance(axis, int):
-            missing = ops.any(absent, axis=axis)
+        axis = getattr(innermost, "axis", -1)
+        axes = tuple(axis) if isinstance(axis, (list, tuple)) else (-1 if axis is None else axis,)
+        if len(absent.shape) == rank + len(axes):
+            missing = ops.any(absent, axis=axes)
         else:
             within = tuple(range(rank, len(absent.shape)))
             missing = _with_axes(ops.any(absent, axis=within) if within else absent, rank)
+        pairs = zip(missing.shape, values.shape, strict=True)
+        if any(None not in pair and 1 not in pair and len(set(pair)) > 1 for pair in pairs):
+            raise ValueError(
+                "A masked loss needs to know which labels a value is of: those along its attribute `axis`, or the last "
+                f"axes. Received: labels of shape {tuple(absent.shape)} and values of shape {tuple(values.shape)}, by "
+                f"the loss {self.loss.name!r} ({type(innermost).__name__})."
+            )
         return ops.where(missing, 0.0, values), missing
 
     def _reduced(self, values: Any, y_pred: Any, weights: Any, reduction: str | None) -> Any:

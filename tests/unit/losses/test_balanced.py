@@ -222,8 +222,9 @@ class TestTraining:
         assert_same_weights(model, plain({"a": 2.0, "b": 3.0, "c": 4.0})[0])
 
     @pytest.mark.parametrize("place", ["before", "behind", "interrupted"])
-    def test_evaluation_within_a_step_counts_plainly(self, place):
-        """Keras traces it there for the first time, and keeps what it traced."""
+    @pytest.mark.parametrize("evaluated", [False, True], ids=["", "evaluated before"])
+    def test_evaluation_within_a_step_counts_plainly(self, place, evaluated):
+        """Keras traces it there for the first time, or for data of another shape, and keeps what it traced."""
         x, y = make_data()
 
         class Evaluate(keras.callbacks.Callback):
@@ -231,12 +232,15 @@ class TestTraining:
                 if place == "interrupted":
                     raise KeyboardInterrupt
                 if batch == 0:
-                    self.model.evaluate(x, y, batch_size=16, verbose=0)
+                    self.model.evaluate(data, verbose=0)
 
+        data = tf.data.Dataset.from_tensor_slices((x, y)).batch(16, drop_remainder=True)
         model = make_model()
         losses, callback = balanced(LOSSES, "uncertainty", {"a": 2.0, "b": 1.0, "c": 1.0})
         callback.attach(model)
         model.compile("sgd", loss=losses)
+        if evaluated:
+            model.evaluate(x, y, batch_size=16, verbose=0)
         callbacks = [callback, Evaluate()] if place == "behind" else [Evaluate(), callback]
         if place == "interrupted":
             with pytest.raises(KeyboardInterrupt):
@@ -244,7 +248,7 @@ class TestTraining:
         else:
             model.fit(x, y, batch_size=16, epochs=2, shuffle=False, callbacks=callbacks, verbose=0)
         before = np.array(callback.balancer.log_variance)
-        found = model.evaluate(x, y, batch_size=16, return_dict=True, verbose=0)
+        found = model.evaluate(data, return_dict=True, verbose=0)
         np.testing.assert_array_equal(callback.balancer.log_variance, before)
         expected = 2 * found["a_loss"] + found["b_loss"] + found["c_loss"]
         np.testing.assert_allclose(found["loss"], expected, rtol=1e-5)

@@ -147,6 +147,31 @@ class TestValue:
             given = np.where(np.arange(40) < 10, -1, labels)
             np.testing.assert_allclose(masked(given, predictions), expected, rtol=1e-6)
 
+    @pytest.mark.parametrize("num_classes", [3, 5])
+    def test_the_axes_of_the_loss_are_those_of_the_labels(self, num_classes):
+        """One value for each class of an example, over five by five places."""
+        plain = keras.losses.Dice(axis=(1, 2))
+        labels, predictions = np.eye(num_classes)[classes(6, 5, 5)], softmax(6, 5, 5, num_classes)
+        values = np.asarray(plain.call(labels, predictions))
+        np.testing.assert_allclose(losses.Masked(plain)(labels, predictions), values.mean(), rtol=1e-6)
+        labels[2, 3, 1, 1] = np.nan
+        left = values.sum() - values[2, 1]
+        np.testing.assert_allclose(losses.Masked(plain)(labels, predictions), left / (values.size - 1), rtol=1e-6)
+
+    def test_values_that_fit_no_labels_are_refused(self):
+        class OverThePlaces(keras.losses.Loss):
+            def call(self, y_true, y_pred):
+                return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=1)
+
+        with pytest.raises(ValueError, match=r"which labels a value is of.*\(6, 4, 3\) and values of shape \(6, 3\)"):
+            losses.Masked(OverThePlaces())(numbers(6, 4, 3), numbers(6, 4, 3))
+
+    def test_classes_that_are_ignored_within_weights_of_classes(self):
+        plain = keras.losses.SparseCategoricalCrossentropy(ignore_class=0)
+        labels, predictions = np.array([0, 0, 1]), softmax(3, 2)
+        found = losses.Masked(losses.ClassWeighted(plain, [1.0, 1.0]))(labels, predictions)
+        np.testing.assert_allclose(found, plain(labels, predictions), rtol=1e-6)
+
     def test_the_axis_of_the_loss_is_that_of_the_labels(self):
         plain = keras.losses.CategoricalCrossentropy(axis=1)
         labels, predictions = (np.moveaxis(part, -1, 1) for part in (np.eye(3)[classes(6, 4)], softmax(6, 4, 3)))
