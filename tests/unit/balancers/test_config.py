@@ -40,7 +40,7 @@ ARGUMENTS = {
     "rlw": {"distribution": "uniform", "seed": 7},
     "scale_invariant": {"epsilon": 0.125},
     "sdmgrad": {"direction_strength": 0.5},
-    "smoothed": {"balancer": balancers.PCGrad(seed=7, gradients="features"), "momentum": 0.5},
+    "smoothed": {"balancer": balancers.PCGrad(seed=7, gradients="features", dtype="float64"), "momentum": 0.5},
     "stch": {
         "mu": 0.5,
         "log_losses": False,
