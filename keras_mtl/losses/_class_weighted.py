@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_mtl._checks import check_number, check_one_of
 from keras_mtl._registry import serializable
-from keras_mtl.losses._labelwise import as_loss
+from keras_mtl.losses._labelwise import LabelwiseLoss, as_loss
 
 
 @serializable
@@ -67,6 +67,17 @@ class ClassWeighted(keras.losses.Loss):
         if len(counts.shape) > len(values.shape):
             counts = ops.squeeze(counts, axis=-1)
         return values * counts
+
+    @staticmethod
+    def innermost(loss: keras.losses.Loss) -> keras.losses.Loss:
+        """The loss within weights of classes, and within a loss of each label: itself if it is in neither.
+
+        Args:
+            loss: any loss.
+        """
+        while isinstance(loss, (ClassWeighted, LabelwiseLoss)):
+            loss = loss.loss
+        return loss
 
     @staticmethod
     def checked(value: Any, *, pairs: bool, number: int | None = None) -> list[Any]:

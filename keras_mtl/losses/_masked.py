@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_mtl._registry import serializable
 from keras_mtl.losses._class_weighted import ClassWeighted
-from keras_mtl.losses._labelwise import LabelwiseLoss, as_loss
+from keras_mtl.losses._labelwise import as_loss
 
 
 @serializable
@@ -139,9 +139,7 @@ class Masked(keras.losses.Loss):
         # Not in the dtype of the loss as yet, where two integers may become the same number.
         y_true = ops.convert_to_tensor(y_true)
         absent = self.absent(y_true, self.missing_label)
-        innermost = self.loss
-        while isinstance(innermost, (ClassWeighted, LabelwiseLoss)):
-            innermost = innermost.loss
+        innermost = ClassWeighted.innermost(self.loss)
         ignored = getattr(innermost, "ignore_class", None)  # these have no part in the mean of Keras' loss either
         if ignored is not None:
             absent = ops.logical_or(absent, self.absent(y_true, ignored))

@@ -11,7 +11,7 @@ from keras_mtl import engine
 from keras_mtl._checks import check_one_of, check_same_names
 from keras_mtl._layers import layers_by_path
 from keras_mtl.balancers import Balancer, BilevelBalancer
-from keras_mtl.losses import BalancedLoss, ClassWeighted, LabelwiseLoss, Masked
+from keras_mtl.losses import BalancedLoss, ClassWeighted, Masked
 from keras_mtl.tasks import Task
 
 
@@ -112,7 +112,7 @@ def losses_by_task(given: Mapping[str, Any] | None, tasks: Sequence[Task]) -> di
 
 def _check_losses(losses: Mapping[str, keras.losses.Loss]) -> None:
     """Raises a `ValueError` if a loss cannot be made a sum over the labels that there are."""
-    innermost = {task: _innermost(loss) for task, loss in losses.items()}
+    innermost = {task: ClassWeighted.innermost(loss) for task, loss in losses.items()}
     balanced = [task for task, loss in innermost.items() if isinstance(loss, BalancedLoss)]
     if balanced:
         raise ValueError(
@@ -131,13 +131,6 @@ def _check_losses(losses: Mapping[str, keras.losses.Loss]) -> None:
                 f"summed here, and divided by the number of labels that there are. Received: a {type(loss).__name__}, "
                 "with a `__call__` of its own. Do in `call` what that does."
             )
-
-
-def _innermost(loss: keras.losses.Loss) -> keras.losses.Loss:
-    """The loss that a task, or the user, has given weights of classes or made one of each label."""
-    while isinstance(loss, (ClassWeighted, LabelwiseLoss)):
-        loss = loss.loss
-    return loss
 
 
 def metrics_by_task(given: Mapping[str, Any] | None, tasks: Sequence[Task], parameter: str) -> dict[str, list[Any]]:
