@@ -58,18 +58,20 @@ class Partition:
         return sum(math.prod(variable.shape) for variable in self.shared)
 
 
-def partition(model: keras.Model, outputs: Mapping[str, Any]) -> Partition:
+def partition(model: keras.Model, outputs: Mapping[str, Any], balancers: Sequence[Any] = ()) -> Partition:
     """Sorts the trainable variables of a Functional model by the outputs that can be reached from their layers.
 
     Args:
         model: the model.
         outputs: its output tensors by task.
+        balancers: layers that the model holds, whose variables are not sorted.
     """
+    of_balancers = {id(variable) for balancer in balancers for variable in balancer.variables}
     reach = _reach(list(outputs.values()), [frozenset([task]) for task in outputs])
     reached_by = _variables(reach)
     shared, tasks, beside = [], [], []
     specific: dict[str, list[Any]] = {task: [] for task in outputs}
-    for variable in model.trainable_variables:
+    for variable in (each for each in model.trainable_variables if id(each) not in of_balancers):
         reached = reached_by.get(id(variable), frozenset())
         if len(reached) > 1:
             shared.append(variable)

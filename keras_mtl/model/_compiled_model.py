@@ -80,7 +80,7 @@ class CompiledModel(SteppedModel):
         # All state is made here, under the strategy of the model's own, and not at the first `fit`, so that a model can
         # be saved and loaded before it.
         with self.distribute_strategy.scope():
-            parts = engine.partition(self, self.output)
+            parts = self.partitioned()
             for part in found:
                 check_sharing(parts, part)
                 check_call(self, CompiledModel, part, on_nonfinite)
@@ -145,7 +145,11 @@ class CompiledModel(SteppedModel):
 
         It is that of `compile`, or of `make_train_function(force=True)` since.
         """
-        return self._partition["partition"] if self.compiled else engine.partition(self, self.output)
+        return self._partition["partition"] if self.compiled else self.partitioned()
+
+    def partitioned(self) -> engine.Partition:
+        """The partition anew, by what is trainable now."""
+        return engine.partition(self, self.output, self._balancers)
 
     @property
     def losses(self) -> list[Any]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 
-from keras_mtl import engine
 from keras_mtl._layers import inner_layers, layers_by_path
 
 
@@ -68,7 +67,7 @@ def check_trained(model: Any) -> None:
         )
     keeping = [each for each in (model.loss_balancer, model.gradient_balancer) if each and each.keeps_gradients]
     for balancer in keeping:
-        parts = engine.partition(model, model.output)
+        parts = model.partitioned()
         if parts.num_gradients(balancer.gradients) != balancer.num_gradients:
             raise ValueError(
                 f"The balancer `{type(balancer).__name__}` has a number for each shared weight that was trainable when "

@@ -24,7 +24,7 @@ class SteppedModel(StoredModel):
         """Makes what `fit` calls for one or several steps; by `force` anew, with what is trainable by now."""
         if force:
             with self.distribute_strategy.scope():
-                self._partition = MappingProxyType({"partition": engine.partition(self, self.output)})
+                self._partition = MappingProxyType({"partition": self.partitioned()})
         if force or self.train_function is None:
             before = self.train_function
             if engine.needs_own_functions(self):

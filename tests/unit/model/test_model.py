@@ -101,11 +101,14 @@ def test_compiling_again_replaces_the_balancer_and_its_variables():
     model.compile("adam", balancer=["uncertainty", "pcgrad"])
     assert len(model.trainable_variables) == plain + 1
     assert isinstance(model.gradient_balancer, balancers.PCGrad)
+    x, y = two_task_data(16)
+    model.compile("adam", balancer="pcgrad")
+    assert len(model.trainable_variables) == plain
+    model.fit(x, y, verbose=0)
     model.compile("adam", balancer="fixed")
     assert len(model.trainable_variables) == plain
     assert model.gradient_balancer is None
     assert isinstance(model.loss_balancer, balancers.Fixed)
-    x, y = two_task_data(16)
     model.fit(x, y, verbose=0)
 
 

@@ -43,9 +43,9 @@ def build(cls=MultiTaskModel):
     return cls(inputs, outputs, [tasks.Classification("a", 4), tasks.Regression("b")])
 
 
-def compiled(balancer="equal", optimizer=None, cls=MultiTaskModel):
+def compiled(balancer="equal", optimizer=None, cls=MultiTaskModel, **arguments):
     model = build(cls)
-    model.compile(optimizer or keras.optimizers.AdamW(0.02, weight_decay=0.1), balancer=balancer)
+    model.compile(optimizer or keras.optimizers.AdamW(0.02, weight_decay=0.1), balancer=balancer, **arguments)
     return model
 
 
@@ -115,6 +115,17 @@ def test_every_balancer_that_keeps_no_gradients(balancer):
     assert np.isfinite(history.history["loss"]).all()
     assert not any(watch.moved("second", 0) + watch.moved("second", 3))
     assert all(watch.moved("a", 0) + watch.moved("b", 0) + watch.moved("second", 6) + watch.moved("first", 6))
+
+
+@pytest.mark.parametrize(
+    ("balancer", "more"), [(["uncertainty", "upgrad"], {}), ("uncertainty", {"on_nonfinite": "skip"})]
+)
+def test_a_balancer_that_is_learnt(balancer, more):
+    """Its weights are no part of what is frozen and released."""
+    model = compiled(balancer, **more)
+    before = model.loss_balancer.get_weights()
+    fit(model, [Stage(1), Stage(1, layers=1)], epochs=2)
+    assert any(np.any(a != b) for a, b in zip(before, model.loss_balancer.get_weights(), strict=True))
 
 
 @pytest.mark.parametrize("balancer", ["equal", UPGRAD])
