@@ -15,7 +15,8 @@ from keras_mtl.balancers._base import Balancer
 class DirectionBalancer(Balancer):
     """A balancer that combines the tasks' gradients of the shared parameters into one direction.
 
-    Parameters of one task alone keep the gradient of that task's own loss.
+    Parameters of one task alone keep the gradient of that task's own loss. A task that reaches no shared weight that is
+    trained, or whose loss is multiplied by 0, is for the balancer as if it were not.
     """
 
     cost = "one backward pass a task"

@@ -74,6 +74,8 @@ class LossBalancer(Balancer):
 class GradientNormBalancer(LossBalancer):
     """A balancer that weighs losses, and looks at the sizes of the tasks' gradients for that.
 
+    A task that reaches no shared weight that is trained, or whose `weight` is 0, keeps its `weight`.
+
     Args:
         gradients: which gradients. `"features"`: of a bias added to the features where shared and task-specific
             layers meet, so summed over the batch, and over positions where the features are maps: they cost next to

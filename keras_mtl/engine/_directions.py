@@ -23,7 +23,7 @@ def shared_gradients(
         gradients: the gradients of the tasks' losses.
         loss_weights: what each loss is multiplied by, `[num_tasks]`.
         balancer: a `DirectionBalancer`, or None for the sum.
-        active: whether each task has a label, booleans `[num_tasks]`.
+        active: whether each task counts, booleans `[num_tasks]`: see `counted`.
         due: with weights that serve for several steps, whether they are to be worked out in this one; None if that is
             to be found out here.
     """

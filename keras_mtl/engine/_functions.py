@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import tensorflow as tf
 
+from keras_mtl.engine._counted import counted
 from keras_mtl.engine._directions import weighs_now_and_then
 from keras_mtl.engine._faults import without_counts
 from keras_mtl.engine._observed import ReadBefore
@@ -48,7 +49,7 @@ def make_train_function(model: TrainableModel) -> Callable[[Any], dict[str, Any]
         active = strategy.experimental_local_results(found)[0]
         questions = {"complete": tf.reduce_all(active)}
         if weighs_now_and_then(balancer):
-            questions["due"] = balancer.is_due(active)
+            questions["due"] = balancer.is_due(counted(model, active))
         if innermost(model.optimizer).gradient_accumulation_steps:
             questions["updates"] = updates_now(model.optimizer)
         ask(list(questions.items()), StepKind(clips=clips), batch)

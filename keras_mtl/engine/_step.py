@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_mtl.balancers import GradientNormBalancer
 from keras_mtl.engine._batch import Batch
+from keras_mtl.engine._counted import counted
 from keras_mtl.engine._directions import shared_gradients, shared_jacobian
 from keras_mtl.engine._faults import left_out, sound_tasks, without
 from keras_mtl.engine._forward import Forward, Scaled, forward, rest, total
@@ -140,19 +141,20 @@ def _gradients_by_task(
     what belongs to no task is added once.
     """
     parts, balancer = model.partition, model.loss_balancer
-    if isinstance(balancer, GradientNormBalancer):
-        weights = _weights_by_gradients(balancer, by_task, found)
-        regularization = tf.zeros((), found.rest.dtype)
-        learnt = [None] * len(balancer.trainable_variables)
-    else:
-        with tf.GradientTape() as learning:
+    counts = counted(model, found.active)
+    jacobian = _jacobian(balancer, by_task) if isinstance(balancer, GradientNormBalancer) else None
+    with tf.GradientTape() as learning:
+        if jacobian is None:
             weights = balancer(found.losses, found.active)
-            weighted = total([tf.stop_gradient(share) for share in scaled.shares], weights)
-            regularization = rest([balancer.regularization(found.active)])
-            weighted += scaled.scale * regularization
-        learnt = learning.gradient(weighted, balancer.trainable_variables)
+        else:
+            own = balancer.preference(by_task.num_tasks) * tf.cast(found.active, balancer.compute_dtype)
+            weights = tf.where(counts, balancer.weigh(found.losses, counts, jacobian), own)
+        weighted = total([tf.stop_gradient(share) for share in scaled.shares], weights)
+        regularization = rest([balancer.regularization(found.active)])
+        weighted += scaled.scale * regularization
+    learnt = learning.gradient(weighted, balancer.trainable_variables)
     groups = [
-        (parts.shared, shared_gradients(by_task, weights, model.gradient_balancer, found.active, due=due)),
+        (parts.shared, shared_gradients(by_task, weights, model.gradient_balancer, counts, due=due)),
         (balancer.trainable_variables, learnt),
         (model.trainable_variables, by_task.of_others(scaled.rest, model.trainable_variables)),
     ]
@@ -165,9 +167,7 @@ def _gradients_by_task(
     return [add(terms[id(variable)]) for variable in model.trainable_variables], weights, regularization
 
 
-def _weights_by_gradients(balancer: Any, by_task: TaskGradients, found: Forward) -> Any:
-    """The loss weights of a balancer that looks at gradients."""
-    of_features = balancer.gradients == "features"
+def _jacobian(balancer: Any, by_task: TaskGradients) -> Any:
+    """The gradients that a balancer of losses looks at, `[num_tasks, num_gradients]`."""
     dtype = balancer.compute_dtype
-    jacobian = by_task.bias_gradients(dtype) if of_features else shared_jacobian(by_task, dtype)
-    return balancer.weigh(found.losses, found.active, jacobian)
+    return by_task.bias_gradients(dtype) if balancer.gradients == "features" else shared_jacobian(by_task, dtype)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_mtl.balancers import BilevelBalancer
 from keras_mtl.engine._batch import Batch, as_columns, batch_of, labelled
+from keras_mtl.engine._counted import counted
 from keras_mtl.engine._directions import weighs_now_and_then
 from keras_mtl.engine._faults import without_counts
 from keras_mtl.engine._forward import Forward, rest, total
@@ -48,7 +49,7 @@ def train_step(model: TrainableModel, data: Any) -> dict[str, Any]:
     balancer: Any = model.gradient_balancer
     if not weighs_now_and_then(balancer) or tf.distribute.has_strategy():
         return _update(model, batch, second, due=kind_of(model).due)
-    due = balancer.is_due(batch.active)
+    due = balancer.is_due(counted(model, batch.active))
     return tf.cond(
         due, lambda: _update(model, batch, second, due=True), lambda: _update(model, batch, second, due=False)
     )

@@ -26,6 +26,8 @@ class Mean(GramianBalancer):
     array([1., 1.], dtype=float32)
     """
 
+    compares = False
+
     def call(self, gramian: Any, active: Any) -> Any:
         """One over the number of active tasks."""
         counted = ops.cast(active, gramian.dtype)

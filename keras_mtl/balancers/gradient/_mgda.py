@@ -22,10 +22,11 @@ class MGDA(GramianBalancer):
     weights of tasks: here a task's `weight` multiplies its loss beforehand.
 
     Differs from the paper and the official code, which approach the mean by Frank-Wolfe steps and stop early: here the
-    quadratic program is solved by exchanging active sets, to the precision of the Gramian. The official code's
-    division of the gradients by their norms or losses is not offered. It multiplies the losses by the weights, and with
-    them the gradients of the parameters of one task alone, which here keep that of their own loss. An active task with
-    a gradient of zero makes the direction zero, as in the paper.
+    quadratic program is solved by exchanging active sets, to the precision of the Gramian. The official code's division
+    of the gradients by their norms or losses is not offered. It multiplies the losses by the weights, and with them the
+    gradients of the parameters of one task alone, which here keep that of their own loss. A task whose gradient happens
+    to be zero makes the direction zero, as in the paper; one that reaches no shared weight that is trained, or whose
+    `weight` is 0, is left out.
 
     Args:
         **kwargs: `gradients` and `update_every`, as in `GramianBalancer`, and the arguments of `keras.layers.Layer`.

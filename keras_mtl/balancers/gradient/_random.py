@@ -48,6 +48,7 @@ class Random(GramianBalancer):
     )
     needs = "nothing"
     cost = "little"
+    compares = False
     needs_gramian = False
 
     def __init__(self, seed: int | None = None, **kwargs: Any) -> None:

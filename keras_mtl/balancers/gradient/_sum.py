@@ -26,6 +26,8 @@ class Sum(GramianBalancer):
     array([2., 2.], dtype=float32)
     """
 
+    compares = False
+
     def call(self, gramian: Any, active: Any) -> Any:
         """Ones."""
         return ops.cast(active, gramian.dtype)

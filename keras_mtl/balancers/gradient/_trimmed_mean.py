@@ -19,9 +19,10 @@ class TrimmedMean(GradientBalancer):
     there are many tasks, and some have gradients that may be worthless or far too large.
 
     Source: D. Yin, Y. Chen, K. Ramchandran, P. Bartlett, "Byzantine-Robust Distributed Learning: Towards Optimal
-    Statistical Rates", ICML 2018, definition 2. The paper gives the fraction of workers that is trimmed on either
-    side; here it is their number. Tasks that are not active are left out before the trimming. Where no more than
-    `2 * trim` tasks are active, as many are trimmed on either side as leave one or two: the result is the median.
+    Statistical Rates", ICML 2018, definition 2. The paper gives the fraction of workers that is trimmed on either side;
+    here it is their number. Tasks that are not active, or do not reach a parameter, are left out before the trimming.
+    Where no more than `2 * trim` tasks are left, as many are trimmed on either side as leave one or two: the result is
+    the median.
 
     Args:
         trim: how many of the largest and how many of the smallest numbers are left out, at least 0. There have to be
@@ -46,6 +47,7 @@ class TrimmedMean(GradientBalancer):
         "1803.01498",
     )
     min_tasks = 3
+    by_number = True
 
     def __init__(self, trim: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

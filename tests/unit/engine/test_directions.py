@@ -150,6 +150,26 @@ def test_balancers_that_look_at_gradients_see_those_of_the_losses(kind):
     np.testing.assert_allclose(heads["b"], 2 * found["b"]["head"], rtol=1e-3, atol=2e-5)
 
 
+def test_weights_of_theirs_are_learnt():
+    class Learning(balancers.GradientNormBalancer):
+        def build(self, input_shape):
+            if not self.built:
+                self.powers = self.add_weight(shape=(input_shape[0],), initializer="ones", name="powers")
+            super().build(input_shape)
+
+        def call(self, losses, active, jacobian):
+            return self.powers * keras.ops.cast(active, self.compute_dtype)
+
+        def regularization(self, active):
+            return -3.0 * keras.ops.sum(self.powers)
+
+    model = make(Learning())
+    x, y = data()
+    losses = [keras.losses.MeanSquaredError()(y[task][:, None], model(x)[task]) for task in NAMES]
+    step(model, x, y)
+    np.testing.assert_allclose(model.loss_balancer.powers, 1.0 - 0.1 * (np.array(losses) - 3.0), rtol=1e-4)
+
+
 # Each has state of another kind.
 STATES = {
     "db_mtl": lambda: balancers.DBMTL(gradients="shared"),
@@ -307,13 +327,14 @@ def test_weights_used_again_go_with_the_weights_of_the_losses():
         np.testing.assert_allclose(heads["c"], 3 * found["c"]["head"], rtol=1e-3, atol=2e-5)
 
 
-def test_gradients_of_features_know_nothing_of_the_scale_of_the_loss():
+@pytest.mark.parametrize("cls", [balancers.NashMTL, balancers.MoCo])  # by the Gramian, and by the gradients
+def test_gradients_of_features_know_nothing_of_the_scale_of_the_loss(cls):
     """Of float16: a Gramian that is not divided by it twice gives other weights where a method is not homogeneous."""
     found = []
     for scale in (1.0, 2.0**10):
         with policies("mixed_float16"):
             optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1.0), initial_scale=scale)
-            model = make(balancers.NashMTL(gradients="features"), optimizer=optimizer)
+            model = make(cls(gradients="features"), optimizer=optimizer)
         trunk, _ = step(model, *data())
         found.append(trunk)
     np.testing.assert_allclose(found[0], found[1], rtol=0.05, atol=1e-2 * np.abs(found[0]).max())
