@@ -68,7 +68,8 @@ def bargain(gramian: Any, shares: Any, alpha: float) -> Any:
     relative_lengths = ops.where(present, lengths / longest, 1.0)
     # In logarithms, which have room for any lengths.
     log_shares = ops.log(ops.where(present, shares, 1.0)) - remainder * ops.log(relative_lengths)
-    log_shares = ops.clip(log_shares, -300.0, 300.0)  # where the exponential is a number still
+    # Where the exponentials below are numbers still.
+    log_shares = ops.clip(log_shares, -300.0 * (1.0 + power), 300.0 * (1.0 + power))
     start = ops.where(present, ops.exp(log_shares / (1.0 + power)), 1.0)
     # Who is absent is to gain 0, for any weight.
     log_shares = ops.where(present, log_shares, _NOTHING)

@@ -235,3 +235,14 @@ def test_converges_in_few_steps():
                     np.testing.assert_allclose(solve(gramian, None, alpha), expected, rtol=1e-12)
                     patch.setattr(_bargaining, "_MAX_STEPS", 1)
                     assert np.max(np.abs(solve(gramian, None, alpha) / expected - 1)) > 1e-7
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("alpha", [1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 1e3])
+def test_orthogonal_gradients_of_any_lengths(alpha, dtype):
+    """There the weight of a task is known: its squared length to the power of `-alpha / (1 + alpha)`."""
+    for ratio in (1e-6, 1e-2, 0.5, 1e6):
+        lengths = np.array([1.0, ratio])
+        found = solve(np.diag(lengths**2), alpha=alpha, dtype=dtype)
+        tolerance = 1e-10 if dtype == "float64" else 1e-5
+        np.testing.assert_allclose(found, lengths ** (-2 * alpha / (1 + alpha)), rtol=tolerance)
