@@ -26,7 +26,8 @@ class AlignedMTL(GramianBalancer):
     labels in the batch. With `scale="min"` all singular values are the smallest one that is not 0, as in the paper;
     the other scales are from the official code.
 
-    Differs from the official code in what counts as 0: components are told from rounding by the angles between the
+    Differs from the official code, which takes the sum where the preferences here add up to 1, so that its direction is
+    longer by the number of tasks, and in what counts as 0: components are told from rounding by the angles between the
     gradients alone, so that a task with a gradient 1e-6 as long as another's keeps its place. Where many gradients are
     nearly dependent (64 of them in 67 dimensions, each nearly opposite to the rest), the smallest singular value is
     below what a Gramian in float32 can show, and the direction is not to be relied on. The same holds under mixed

@@ -23,11 +23,12 @@ class CAGrad(GramianBalancer):
     long as the mean, and just that where all gradients agree, so for one task too.
 
     Differs from the official code, which solves the dual problem by SLSQP or by some steps of gradient descent: here it
-    is solved to the precision of the Gramian. That code, though not the paper, divides the direction by `1 + c ** 2`:
-    divide the learning rate to have the same. Where some gradients cancel, and directions in reach leave the slowest
-    losses as they are at best, there are several of those, and the dual problem does not say which one is meant: here
-    it is the one nearest to the mean. A task with a gradient of zero counts in the mean, and nowhere else. Where the
-    gradients cancel in the mean, up to the rounding of the Gramian, the direction is the mean as it is.
+    is solved to the precision of the Gramian. That code, though not the paper, divides the direction by `1 + c ** 2`
+    and multiplies it by the number of tasks: beside the gradients of the parameters of one task alone, the direction
+    here is shorter than there by the quotient of the two. Where some gradients cancel, and directions in reach leave
+    the slowest losses as they are at best, there are several of those, and the dual problem does not say which one is
+    meant: here it is the one nearest to the mean. A task with a gradient of zero counts in the mean, and nowhere else.
+    Where the gradients cancel in the mean, up to the rounding of the Gramian, the direction is the mean as it is.
 
     Args:
         c: how far from the mean the direction may be, a float of at least 0, in units of the length of the mean. The

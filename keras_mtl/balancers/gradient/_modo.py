@@ -28,7 +28,7 @@ class MoDo(GramianBalancer):
     the name's double sampling is not done, and the product of a batch's gradients with themselves has a bias that falls
     with the size of the batch. The parameters of one task alone get the gradient of their own loss on it; in the
     official code, the sum of those on two batches. A task that is not active keeps its weight, and the others divide
-    what they have among them.
+    what they have among them. LibMTL's version has a step size of 0.001 and a regularization of 0.1.
 
     Args:
         step_size: of the step of the weights, at least 0; it goes with the square of the gradients' size. Defaults

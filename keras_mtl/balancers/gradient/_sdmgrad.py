@@ -25,9 +25,10 @@ class SDMGrad(GramianBalancer):
     Algorithms", NeurIPS 2023. `g0` is weighted by the tasks' `weight`s, in sum 1 over the tasks that have labels in the
     batch. Differs from algorithm 1 of the paper, in which `w` takes projected gradient steps on two independent
     batches, and from the official code, which takes 20 steps with momentum on one batch, from the `w` of the last, and
-    divides the direction by `1 + direction_strength`: here the `w` of the batch is found to the precision of the
-    Gramian, and the direction is as the paper has it. The parameters of one task alone get the gradient of their own
-    loss on the batch; in the official code for vision, the sum of those on its three batches.
+    divides the direction by `1 + direction_strength`, multiplies it by the number of tasks, and clips its length: here
+    the `w` of the batch is found to the precision of the Gramian, and the direction is as the paper has it. The
+    parameters of one task alone get the gradient of their own loss on the batch; in the official code for vision, the
+    sum of those on its three batches.
 
     Args:
         direction_strength: of the mean gradient in the direction, at least 0. Defaults to 0.3.

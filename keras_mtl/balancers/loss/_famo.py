@@ -26,10 +26,11 @@ class FAMO(LossBalancer):
     of the paper updates the logits by plain gradient descent; its appendix and the official code by Adam, which is the
     default here. `weight_decay` is the paper's gamma: it pulls the logits back to 0, and is part of the gradient under
     Adam too. The least that a loss can be, which the paper subtracts from it if it is known, counts as 0. Instead of
-    adding 1e-8 to a loss, as the official code does, losses are kept at that or above. The official code also clips the
-    norm of the gradient at 1: give the model's optimizer `clipnorm=1.0` for that, or `global_clipnorm`. Softmax and
-    sums are over the tasks in the batch, and a task that is not in it keeps its logit. A task's `weight` multiplies its
-    weight here; the paper has none.
+    adding 1e-8 to a loss, as the official code does, losses are kept at that or above; and what is but rounding in the
+    differences between the tasks' falls counts as 0, of which Adam would make full steps. The official code also clips
+    the norm of the gradient of the shared parameters at 1: `global_clipnorm=1.0` of the model's optimizer comes nearest
+    to that, and takes the other parameters in too. Softmax and sums are over the tasks in the batch, and a task that is
+    not in it keeps its logit. A task's `weight` multiplies its weight here; the paper has none.
 
     Args:
         learning_rate: of the logits, at least 0. Defaults to 0.025.

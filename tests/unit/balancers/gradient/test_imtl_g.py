@@ -63,8 +63,7 @@ class TestWeights:
         lengths = np.array([-coefficients[0] / coefficients[1:].sum(), 1.0, 1.0])
         for dtype in ("float32", "float64"):
             found = weights(IMTLG(dtype=dtype), units * lengths[:, None])
-            assert np.all(np.isfinite(found))
-        np.testing.assert_array_equal(found, 0)
+            np.testing.assert_array_equal(found, 0)
 
 
 class TestDirection:
