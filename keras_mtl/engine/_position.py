@@ -46,15 +46,18 @@ class ShuffledArrays:
     Args:
         arrays: a structure of arrays or tensors with the same first dimension.
         batch_size: examples in a batch.
+
+    Raises:
+        ValueError: if they have other numbers of examples.
     """
 
     def __init__(self, arrays: Any, batch_size: int) -> None:
+        self._number = _number_of_examples(arrays)
         # In the memory of the host, as large as they may be, whatever device is at work.
         with tf.device("CPU:0"), tf.init_scope():
             # As Keras does: arrays of floating-point numbers in the precision of the models.
             self._arrays = keras.tree.map_structure(_as_tensor, keras.tree.lists_to_tuples(arrays))
             self._seed = tf.Variable([0, 0], trainable=False, dtype="int64")
-        self._number = int(keras.tree.flatten(self._arrays)[0].shape[0])
         self._batch_size = batch_size
 
     def begin(self, seed: int, epoch: int) -> None:
@@ -82,6 +85,18 @@ class ShuffledArrays:
 def can_shuffle(arrays: Any) -> bool:
     """Whether all of a structure are NumPy arrays or tensors of examples."""
     return all(isinstance(array, np.ndarray) or tf.is_tensor(array) for array in keras.tree.flatten(arrays))
+
+
+def _number_of_examples(arrays: Any) -> int:
+    leaves = keras.tree.flatten(arrays)
+    numbers = {int(leaf.shape[0]) if len(leaf.shape) else None for leaf in leaves}
+    number = numbers.pop()
+    if numbers or number is None:
+        raise ValueError(
+            "All arrays of `x`, `y` and `sample_weight` should have the same number of examples, along their first "
+            f"axis. Received: arrays of the shapes {[tuple(leaf.shape) for leaf in leaves]}. Give as many of each."
+        )
+    return number
 
 
 def _as_tensor(array: Any) -> Any:

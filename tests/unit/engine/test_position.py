@@ -80,6 +80,20 @@ class TestShuffledArrays:
     def test_their_number_is_known(self):
         assert engine.number_of_batches(engine.ShuffledArrays((np.ones(10), np.ones(10)), 4).dataset()) == 3
 
+    @pytest.mark.parametrize(
+        "arrays",
+        [
+            (np.ones((4, 2)), {"a": np.ones(3)}),
+            (np.ones(3), {"a": tf.ones(4)}),
+            (np.ones(4), {"a": np.ones(4)}, {"a": np.ones(6)}),
+            (np.ones(4), {"a": np.array(1.0)}),
+            (np.array(1.0), {"a": np.array(1.0)}),
+        ],
+    )
+    def test_other_numbers_of_examples_are_an_error(self, arrays):
+        with pytest.raises(ValueError, match=r"the same number of examples.* Received: arrays of the shapes \[\("):
+            engine.ShuffledArrays(arrays, 2)
+
     @pytest.mark.usefixtures("two_replicas")  # two devices
     def test_arrays_are_kept_on_the_host_whatever_device_is_at_work(self, monkeypatch):
         made = []

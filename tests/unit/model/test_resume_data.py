@@ -1,6 +1,7 @@
 """The place in the data of a restored training: found, or told of where it is not."""
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -28,6 +29,16 @@ def test_data_that_end_before_the_place_is_reached_are_an_error(tmp_path):
         train(batches(12), tmp_path, StopAt(epoch=2), epochs=3)
     with pytest.raises(ValueError, match="as many batches of them: 8. Received: 6, and then their end. Give"):
         train(batches(6), tmp_path, epochs=3)
+
+
+@pytest.mark.parametrize("save", [keras.callbacks.BackupAndRestore, keras.callbacks.ModelCheckpoint])
+def test_arrays_of_other_lengths_are_an_error_as_without_callbacks(save, tmp_path):
+    x, y = two_task_data(40)
+    for others in ({"x": x[:32], "y": y}, {"x": x, "y": y, "sample_weight": {"a": np.ones(60)}}):
+        model = build()
+        with pytest.raises(ValueError, match=r"the same number of examples.*Received: .*\((32, 6|60,)\)"):
+            model.fit(**others, verbose=0, callbacks=[save(tmp_path / "kept.keras")])
+        assert model.optimizer.iterations.numpy() == 0
 
 
 LOST = {
