@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from keras_mtl import engine
+from keras_mtl.model._order import note_order, order_before, order_of
 from keras_mtl.model._progress import Progress
 
 _LOGGER = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class Place:
     def __init__(self, model: Any, arguments: dict[str, Any], source: Any, *, kept: bool) -> None:
         self._model = model
         self._source = source
+        self._order = order_of(arguments)
         self._shuffled: engine.ShuffledArrays | None = None
         # Of one stream for all epochs, how many batches an epoch takes from it; None: the data are read anew in each.
         self._per_epoch: int | None = None
@@ -85,8 +87,8 @@ class Place:
         """
         return self._per_epoch or steps
 
-    def check_steps(self, progress: Progress, size: int | None) -> None:
-        """Raises a `ValueError` if the place within an epoch cannot be found for the number of steps.
+    def check(self, progress: Progress, size: int | None) -> None:
+        """Raises a `ValueError` if the place within an epoch cannot be found, or the batches there would be others.
 
         Keras counts the last steps of an epoch as if as many were taken at once as ever.
 
@@ -109,6 +111,23 @@ class Place:
                 f"`steps_per_epoch` by which an epoch has {size}. Give `fit` the same as before, or remove the backup "
                 "to begin anew."
             )
+        order = order_before(progress)
+        if progress.batches and self._order.differs(order):
+            raise ValueError(
+                f"The training was interrupted within an epoch of {order}. Received: {self._order}, with which the "
+                "rest of that epoch would have other examples. Give `fit` the same as before, or remove the backup to "
+                "begin anew."
+            )
+
+    def note(self, progress: Progress, size: int | None) -> None:
+        """Notes what the epochs from now on are like, for the files.
+
+        Args:
+            progress: how far the training has come.
+            size: how many batches an epoch has, or None.
+        """
+        progress.size = size
+        note_order(progress, self._order)
 
     def go_to(self, progress: Progress) -> int:
         """Goes to the beginning of the epoch that comes next, and returns how many batches are to be read for that."""
@@ -139,11 +158,13 @@ class Place:
         """
         if self._lost is not None:
             return self._lost
-        if not progress.ordered or (self._shuffled is not None and progress.seed is None):
+        if not progress.ordered:
             return (
                 "Before, Keras drew the order. It is kept where `fit` has a `ModelCheckpoint` or a `BackupAndRestore` "
                 "from the beginning"
             )
+        if self._shuffled is not None and progress.seed is None:
+            return "Before, the data had an order of their own, and from now on `fit` draws one"
         if progress.taken not in (None, self._per_epoch or 0) and (epochs or progress.batches):
             then, now = (
                 f"{taken} batches of one stream" if taken else "a pass" for taken in (progress.taken, self._per_epoch)

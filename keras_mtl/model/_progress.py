@@ -10,7 +10,10 @@ import keras
 import numpy as np
 
 _KEY, _METRIC = "progress", "progress_metric_"
-_NUMBERS = ("epochs", "batches", "seed", "start", "passes", "others", "ordered", "at_once", "taken", "size")
+# In the order of the files: what is added comes last, and older ones have the first of them alone.
+_PLACE = ("epochs", "batches", "seed", "start", "passes", "others", "ordered")
+_NUMBERS = (*_PLACE, "at_once", "taken", "size", "kind", "rows", "batch_size")
+_MAY_BE_NONE = ("seed", "at_once", "taken", "size", "kind", "rows", "batch_size")
 
 
 @dataclass
@@ -28,6 +31,9 @@ class Progress:
         at_once: how many steps were taken at once, or None where that is not known.
         taken: how many batches an epoch takes from one stream for all, 0 if each reads them anew, None if not known.
         size: how many batches an epoch has, from one stream or in a pass, None if not known.
+        kind: of the data and their order, a number of `_order.py`, None if not known.
+        rows: how many examples the data have, None if not known.
+        batch_size: how many of them a batch has, None if not known.
         metrics: in a file that was written within an epoch, the values that the variables of its metrics had, by name.
         loaded: whether this is from a file, and no training has gone on from it yet.
         training: whether `fit` is at work, and files that are loaded meanwhile have no say.
@@ -44,6 +50,9 @@ class Progress:
     at_once: int | None = None
     taken: int | None = None
     size: int | None = None
+    kind: int | None = None
+    rows: int | None = None
+    batch_size: int | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     loaded: bool = False
     training: bool = False
@@ -70,10 +79,8 @@ def load_progress(progress: Progress, values: Mapping[str, Any]) -> dict[str, An
     if not progress.training:
         progress.reset()
         if _KEY in values:
-            for name, number in zip(_NUMBERS, np.asarray(values[_KEY]), strict=False):  # older files have fewer
-                setattr(progress, name, int(number))
-            for name in ("seed", "at_once", "taken", "size"):
-                setattr(progress, name, None if getattr(progress, name) == -1 else getattr(progress, name))
+            for name, number in zip(_NUMBERS, np.asarray(values[_KEY]), strict=False):
+                setattr(progress, name, None if number == -1 and name in _MAY_BE_NONE else int(number))
             found = {key: np.asarray(value) for key, value in values.items() if key.startswith(_METRIC)}
             progress.metrics = {key.removeprefix(_METRIC): value for key, value in found.items()}
             progress.loaded = True

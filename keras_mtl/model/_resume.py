@@ -219,10 +219,10 @@ class Resume(keras.callbacks.Callback):
         size = self._place.size((self.params or {}).get("steps"))  # a `CallbackList` of the user's own has none
         if progress.loaded or self._goes_on:
             self._go_on(progress, size)
-        progress.size = size
+        self._place.note(progress, size)
 
     def _go_on(self, progress: Progress, size: int | None) -> None:
-        self._place.check_steps(progress, size)
+        self._place.check(progress, size)
         _LOGGER.info("The training goes on after %d epochs and %d batches.", progress.epochs, progress.batches)
         progress.loaded, progress.catching_up = False, progress.batches > 0
         self._before = self._place.go_to(progress)
