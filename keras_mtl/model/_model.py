@@ -12,11 +12,11 @@ from keras_mtl import engine
 from keras_mtl import tasks as task_kinds
 from keras_mtl._registry import serializable
 from keras_mtl.model._arguments import check_outputs
+from keras_mtl.model._catch_up import put_back
 from keras_mtl.model._compiled_model import CompiledModel
 from keras_mtl.model._faults import raise_on_fault
 from keras_mtl.model._fit import check_labels, check_train_on_batch, complete_weights, prepare_for_fit
 from keras_mtl.model._progress import Progress
-from keras_mtl.model._resume import own_function_back
 
 
 @serializable
@@ -129,10 +129,11 @@ class MultiTaskModel(CompiledModel):
                 range: before any training, or, for values in a data set, before their batch is trained on.
         """
         bound = inspect.signature(super().fit).bind(x, y, *args, **kwargs)
-        prepare_for_fit(self, bound.arguments, balancing_data)
-        self.forget_observers()  # of a `fit` that was broken off
-        with engine.as_value_error(self.tasks), own_function_back(self):
-            return super().fit(*bound.args, **bound.kwargs)
+        with put_back(self):
+            prepare_for_fit(self, bound.arguments, balancing_data)
+            self.forget_observers()  # of a `fit` that was broken off
+            with engine.as_value_error(self.tasks):
+                return super().fit(*bound.args, **bound.kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluates the model: `keras.Model.evaluate`, with the labels checked first.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -36,8 +38,10 @@ class Progress:
         batch_size: how many of them a batch has, None if not known.
         metrics: in a file that was written within an epoch, the values that the variables of its metrics had, by name.
         loaded: whether this is from a file, and no training has gone on from it yet.
-        training: whether `fit` is at work, and files that are loaded meanwhile have no say.
         catching_up: whether batches that were trained before are gone through again, and nothing is to be saved.
+        deaf: whether files that are loaded have no say in it.
+        backups: the folders whose files have a say though `fit` is at work, until its first epoch.
+        untrained: what it is to be again where `fit` ends and has trained nothing, None once it has.
     """
 
     epochs: int = 0
@@ -55,12 +59,48 @@ class Progress:
     batch_size: int | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     loaded: bool = False
-    training: bool = False
     catching_up: bool = False
+    deaf: bool = False
+    backups: frozenset[Path] = frozenset()
+    untrained: dict[str, Any] | None = None
 
     def reset(self) -> None:
         """Sets it to the beginning of a training."""
-        vars(self).update(vars(Progress()))
+        vars(self).update(_without_fit(vars(Progress())))
+
+    def keep(self) -> None:
+        """Keeps what it is, before `fit` changes it, or when that has loaded a backup."""
+        self.untrained = _without_fit(vars(self))
+
+    def begin_fit(self, backups: Iterable[Path]) -> None:
+        """Is told that `fit` begins, with callbacks that may load a backup of these folders."""
+        self.loaded, self.deaf, self.backups = False, True, frozenset(backups)
+
+    def begin_epochs(self) -> None:
+        """Is told that the first epoch is about to begin: from here on, no file has a say."""
+        self.backups = frozenset()
+
+    def end_fit(self) -> None:
+        """Is told that `fit` has ended, in whatever way."""
+        self.loaded = self.catching_up = False
+        if self.untrained is not None:
+            vars(self).update(self.untrained)
+        self.deaf, self.backups, self.untrained = False, frozenset(), None
+
+    @contextlib.contextmanager
+    def reading(self, path: Any) -> Iterator[None]:
+        """While a file is loaded: it has a say if it is of a backup that `fit` may go on from."""
+        deaf = self.deaf
+        self.deaf = deaf and Path(str(path)).parent not in self.backups
+        try:
+            yield
+        finally:
+            self.deaf = deaf
+
+
+def _without_fit(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is of one `fit`."""
+    return {name: value for name, value in values.items() if name not in ("deaf", "backups", "untrained")}
 
 
 def save_progress(progress: Progress, metrics: Mapping[str, keras.Variable], store: Any) -> None:
@@ -76,7 +116,7 @@ def save_progress(progress: Progress, metrics: Mapping[str, keras.Variable], sto
 
 def load_progress(progress: Progress, values: Mapping[str, Any]) -> dict[str, Any]:
     """Sets it to what is in a file, or to the beginning if there is none in it, and returns the rest."""
-    if not progress.training:
+    if not progress.deaf:
         progress.reset()
         if _KEY in values:
             for name, number in zip(_NUMBERS, np.asarray(values[_KEY]), strict=False):
@@ -84,6 +124,8 @@ def load_progress(progress: Progress, values: Mapping[str, Any]) -> dict[str, An
             found = {key: np.asarray(value) for key, value in values.items() if key.startswith(_METRIC)}
             progress.metrics = {key.removeprefix(_METRIC): value for key, value in found.items()}
             progress.loaded = True
+        if progress.untrained is not None:
+            progress.keep()
     return {key: value for key, value in values.items() if key != _KEY and not key.startswith(_METRIC)}
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import json
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import keras
 import numpy as np
 
 from keras_mtl import engine
+from keras_mtl.model._catch_up import CatchUp
 from keras_mtl.model._place import Place
 from keras_mtl.model._progress import Progress, metric_variables, restore_metrics
 
@@ -68,17 +67,6 @@ def _facts(arguments: dict[str, Any], source: Any, savers: Sequence[Any]) -> dic
     }
 
 
-@contextlib.contextmanager
-def own_function_back(model: Any) -> Iterator[None]:
-    """Takes away, in the end, what `Resume` has put in the place of the model's train function."""
-    try:
-        yield
-    finally:
-        if isinstance(model.train_function, CatchUp):
-            model.train_function = model.train_function.function
-        model.progress.loaded = model.progress.catching_up = model.progress.training = False
-
-
 class Track(keras.callbacks.Callback):
     """The first callback: keeps the model's progress, before others save it, and mends what Keras left half-written.
 
@@ -93,6 +81,7 @@ class Track(keras.callbacks.Callback):
     def __init__(self, place: Place, backups: Sequence[keras.callbacks.BackupAndRestore]) -> None:
         super().__init__()
         self._place = place
+        self._backups = backups
         self._folders = {Path(each.backup_dir): each for each in backups if "://" not in str(each.backup_dir)}
         self.unreadable: Path | None = None
 
@@ -101,7 +90,7 @@ class Track(keras.callbacks.Callback):
 
         Of several workers, makes the folders that they share.
         """
-        self.model.progress.loaded = False
+        self.model.progress.begin_fit(Path(each.backup_dir) for each in self._backups)
         # Private: Keras leaves there the epoch of an earlier `fit` that was restored, and would begin with it again.
         # tests/unit/model/test_resume.py would notice if it were called otherwise.
         self.model._initial_epoch = None
@@ -154,6 +143,7 @@ class Track(keras.callbacks.Callback):
         progress = self.model.progress
         if not progress.catching_up:
             progress.batches, progress.at_once = batch + 1, self.model.steps_per_execution
+            progress.untrained = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes that the epoch is complete."""
@@ -199,7 +189,6 @@ class Resume(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Sets the epoch and the place in the data. From here on, what callbacks load has no say in them."""
-        self.model.progress.training = True
         model, progress = self.model, self.model.progress
         if engine.has_workers(model):
             reached = [progress.loaded, progress.epochs, progress.batches, progress.seed]
@@ -220,6 +209,7 @@ class Resume(keras.callbacks.Callback):
         if progress.loaded or self._goes_on:
             self._go_on(progress, size)
         self._place.note(progress, size)
+        progress.begin_epochs()
 
     def _go_on(self, progress: Progress, size: int | None) -> None:
         self._place.check(progress, size)
@@ -233,59 +223,3 @@ class Resume(keras.callbacks.Callback):
         if self._before or model.progress.catching_up:
             model.train_function = CatchUp(model, self._before, batches)
         self._before = 0
-
-
-class CatchUp:
-    """In place of a model's train function: reads the batches that were trained before, and trains on the rest.
-
-    Keras counts its steps as ever, so that an epoch which goes on ends where it would have ended.
-
-    Args:
-        model: the model.
-        before: batches of earlier epochs in the same stream.
-        batches: batches of this epoch.
-    """
-
-    def __init__(self, model: Any, before: int, batches: int) -> None:
-        self.function = model.train_function
-        self._model = model
-        self._before = before
-        self._batches = batches
-        self._read = 0
-
-    def check_end(self) -> None:
-        """Raises a `ValueError` if an epoch ends before all of its batches that were trained are read again."""
-        if self._read < self._batches:
-            raise self._ended(self._batches, self._read)
-
-    def __call__(self, iterator: Any) -> Any:
-        """What Keras calls for one step, or several."""
-        if self._before:
-            _LOGGER.info("The data are read past %d batches that are trained already.", self._before)
-            found = self._pull(iterator, self._before)
-            if found < self._before:
-                raise self._ended(self._before, found)
-            self._before = 0
-        if self._read < self._batches:
-            # The last step of a pass may have fewer batches than the others.
-            if not self._pull(iterator, self._model.steps_per_execution):
-                raise self._ended(self._batches, self._read)
-            self._read += self._model.steps_per_execution
-            self._model.forget_observers()
-            return self._model.get_metrics_result()
-        self._model.progress.catching_up = False
-        if self._model.train_function is self:
-            self._model.train_function = self.function
-        return self.function(iterator)
-
-    @staticmethod
-    def _pull(iterator: Any, number: int) -> int:
-        return sum(1 for _ in itertools.islice(iterator, number))
-
-    @staticmethod
-    def _ended(expected: int, found: int) -> ValueError:
-        return ValueError(
-            "The data should be those that the model was trained on before, and be read past as many batches of them: "
-            f"{expected}. Received: {found}, and then their end. Give `fit` the same data, made anew, or remove the "
-            "backup."
-        )

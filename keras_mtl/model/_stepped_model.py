@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_mtl import engine
-from keras_mtl.model._resume import CatchUp
+from keras_mtl.model._catch_up import CatchUp
 from keras_mtl.model._stored_model import StoredModel
 
 

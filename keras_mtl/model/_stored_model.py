@@ -83,7 +83,8 @@ class StoredModel(keras.Model):
     def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Loads weights: `keras.Model.load_weights`, with an error that names a file that is cut short."""
         load = super().load_weights
-        load_whole(filepath, lambda: load(filepath, *args, **kwargs))
+        with self.progress.reading(filepath):
+            load_whole(filepath, lambda: load(filepath, *args, **kwargs))
 
     def save_own_variables(self, store: Any) -> None:
         """Saves the states of the random generators and the progress of the training too."""

@@ -1,0 +1,108 @@
+"""What `fit` leaves where it has trained nothing, and which files have a say in how far a training is."""
+
+import keras
+import pytest
+
+from tests.unit.model._resuming import StopAt, StoppedError, arrays, build, dataset, train
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    """A model as it was after the third batch of the second epoch."""
+    save = keras.callbacks.ModelCheckpoint(tmp_path / "model.keras", save_freq=8)
+    build().fit(**arrays(), epochs=2, verbose=0, callbacks=[save])
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    assert (model.progress.epochs, model.progress.batches) == (1, 3)
+    return model
+
+
+class Raises(keras.callbacks.Callback):
+    """Raises before the numbered batch of an epoch, or before the first epoch."""
+
+    def __init__(self, batch=None):
+        super().__init__()
+        self.batch = batch
+
+    def on_train_begin(self, logs=None):
+        if self.batch is None:
+            raise StoppedError
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == self.batch:
+            raise StoppedError
+
+
+def test_a_loaded_model_goes_on_after_calls_that_were_refused(loaded):
+    with pytest.raises(ValueError, match="within an epoch of 5 batches"):
+        loaded.fit(**{**arrays(), "batch_size": 20}, initial_epoch=1, epochs=2, verbose=0)
+    with pytest.raises(ValueError, match="'b'"):
+        loaded.fit(arrays()["x"], {"a": arrays()["y"]["a"]}, initial_epoch=1, epochs=2, verbose=0)
+    for batch in (None, 1, 3):  # the fourth batch is the first that is trained
+        with pytest.raises(StoppedError):
+            loaded.fit(**arrays(), initial_epoch=1, epochs=2, verbose=0, callbacks=[Raises(batch)])
+    assert loaded.fit(**arrays(), initial_epoch=1, epochs=1, verbose=0).epoch == []
+    assert (loaded.progress.epochs, loaded.progress.batches, loaded.progress.loaded) == (1, 3, True)
+    loaded.fit(**arrays(), initial_epoch=1, epochs=2, verbose=0)
+    assert loaded.optimizer.iterations.numpy() == 10
+    assert not loaded.progress.loaded
+
+
+def test_a_loaded_model_that_was_trained_is_no_longer_where_it_was(loaded):
+    with pytest.raises(StoppedError):
+        loaded.fit(**arrays(), initial_epoch=1, epochs=2, verbose=0, callbacks=[Raises(4)])
+    assert not loaded.progress.loaded
+    assert loaded.progress.batches == 4
+
+
+def test_labels_that_are_refused_within_the_first_step_leave_the_place(loaded):
+    data = dataset()
+    with pytest.raises(ValueError, match="'a'"):
+        loaded.fit(data.map(lambda x, y: (x, {**y, "a": y["a"] + 9})), initial_epoch=0, epochs=2, verbose=0)
+    assert (loaded.progress.epochs, loaded.progress.batches, loaded.progress.loaded) == (1, 3, True)
+
+
+def test_a_training_that_found_a_backup_and_trained_nothing_is_where_the_backup_is(tmp_path):
+    with pytest.raises(StoppedError):
+        train(arrays(), tmp_path, StopAt(batch=9), save_freq=1)
+    model = build()
+    backup = keras.callbacks.BackupAndRestore(tmp_path, save_freq=1)
+    with pytest.raises(StoppedError):
+        model.fit(**arrays(), epochs=2, verbose=0, callbacks=[backup, Raises(1)])
+    assert (model.progress.epochs, model.progress.batches, model.progress.loaded) == (1, 3, True)
+    model.fit(**arrays(), initial_epoch=1, epochs=2, verbose=0)
+    assert model.optimizer.iterations.numpy() == 10
+
+
+class Warm(keras.callbacks.Callback):
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def on_train_begin(self, logs=None):
+        self.model.load_weights(self.path)
+
+
+@pytest.fixture
+def warm(tmp_path):
+    """A callback that begins with weights that were trained for three epochs."""
+    model = build()
+    model.fit(**arrays(), epochs=3, verbose=0)
+    model.save_weights(tmp_path / "warm.weights.h5")
+    return Warm(tmp_path / "warm.weights.h5")
+
+
+def test_weights_that_a_callback_begins_with_are_no_backup(warm):
+    model = build()
+    assert model.fit(**arrays(), epochs=2, verbose=0, callbacks=[warm]).epoch == [0, 1]
+    assert model.optimizer.iterations.numpy() == 15 + 10
+    assert (model.progress.epochs, model.progress.deaf) == (2, False)
+
+
+def test_beside_such_weights_a_backup_counts(warm, tmp_path):
+    with pytest.raises(StoppedError):
+        train(arrays(), tmp_path / "backup", warm, StopAt(epoch=1))
+    _, logs = train(arrays(), tmp_path / "backup", warm, epochs=3)
+    assert len(logs["loss"]) == 2
+    other = keras.callbacks.BackupAndRestore(tmp_path / "other")  # the first of two, and there is none in its folder
+    _, logs = train(arrays(), str(tmp_path / "backup") + "/", other, epochs=4)
+    assert len(logs["loss"]) == 1
