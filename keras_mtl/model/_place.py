@@ -38,11 +38,17 @@ class Place:
         self._lost: str | None = None
         self._order_of_keras = False
         self._reading = False
+        self._has_hooks = isinstance(source, keras.utils.PyDataset) and any(
+            getattr(type(source), name) is not getattr(keras.utils.PyDataset, name)
+            for name in ("on_epoch_begin", "on_epoch_end")
+        )
         if arguments["y"] is not None:
             self._set_arrays(arguments, kept=kept)
         elif isinstance(arguments["x"], keras.utils.PyDataset):
             if arguments.get("shuffle", True):
-                self._lost = "Keras draws the order of a PyDataset. Pass shuffle=False, and let it have an order itself"
+                self._lost = (
+                    "Keras draws the order of a PyDataset. Pass shuffle=False, and let it have one order for all epochs"
+                )
                 self._check_one_order()
         else:
             self._set_stream(model, arguments, kept=kept)
@@ -165,6 +171,11 @@ class Place:
             )
         if self._shuffled is not None and progress.seed is None:
             return "Before, the data had an order of their own, and from now on `fit` draws one"
+        if self._has_hooks and epochs:
+            return (
+                "The PyDataset has an `on_epoch_begin` or `on_epoch_end` of its own, which is not called for epochs "
+                "that are trained already. Where it changes the order, let that be one order for all epochs"
+            )
         if progress.taken not in (None, self._per_epoch or 0) and (epochs or progress.batches):
             then, now = (
                 f"{taken} batches of one stream" if taken else "a pass" for taken in (progress.taken, self._per_epoch)

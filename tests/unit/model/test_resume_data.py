@@ -70,6 +70,31 @@ def test_a_pydataset_in_its_own_order_goes_on(tmp_path):
     check_same(train(data, tmp_path / "backup", save_freq=3), expected)
 
 
+class Reordered(Batches):
+    """In another order in each epoch, by itself."""
+
+    def on_epoch_end(self):
+        self._x = self._x[::-1]
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 1], ids=["between", "within"])
+def test_a_pydataset_that_reorders_itself_is_told_after_the_first_epoch(save_freq, tmp_path):
+    with pytest.raises(StoppedError):
+        train({"x": Reordered(), "shuffle": False}, tmp_path, StopAt(batch=9), save_freq=save_freq)
+    with pytest.warns(UserWarning, match="after 1 epochs, with .* another order.*`on_epoch_end` of its own, which is"):
+        train({"x": Reordered(), "shuffle": False}, tmp_path, save_freq=save_freq, epochs=2)
+
+
+def test_a_pydataset_that_reorders_itself_goes_on_within_the_first_epoch(tmp_path):
+    def data():
+        return {"x": Reordered(), "shuffle": False}
+
+    expected = train(data(), tmp_path / "undisturbed", save_freq=1, epochs=1)
+    with pytest.raises(StoppedError):
+        train(data(), tmp_path / "backup", StopAt(batch=4), save_freq=1)
+    check_same(train(data(), tmp_path / "backup", save_freq=1, epochs=1), expected)
+
+
 def test_a_data_set_that_was_read_on_is_told(tmp_path):
     data = dataset()
     with pytest.raises(StoppedError):
