@@ -46,7 +46,7 @@ def resume_callbacks(
         progress.reset()
         place.begin(progress, arguments.get("initial_epoch") or 0)
     track = Track(place, [callback for callback in given if isinstance(callback, keras.callbacks.BackupAndRestore)])
-    return track, Resume(place, track, goes_on=goes_on)
+    return track, Resume(place, track, arguments, goes_on=goes_on)
 
 
 def _facts(arguments: dict[str, Any], source: Any, savers: Sequence[Any]) -> dict[str, Any]:
@@ -177,13 +177,16 @@ class Resume(keras.callbacks.Callback):
     Args:
         place: the place in the data.
         track: the first callback.
+        arguments: those of `keras.Model.fit`.
         goes_on: whether a loaded model is to go on with the epoch that it had reached.
     """
 
-    def __init__(self, place: Place, track: Track, *, goes_on: bool) -> None:
+    def __init__(self, place: Place, track: Track, arguments: dict[str, Any], *, goes_on: bool) -> None:
         super().__init__()
         self._place = place
         self._track = track
+        self._initial_epoch = arguments.get("initial_epoch") or 0
+        self._epochs = arguments.get("epochs", 1)
         self._goes_on = goes_on
         self._before = 0
 
@@ -195,7 +198,9 @@ class Resume(keras.callbacks.Callback):
             if not progress.loaded:  # weights of plain Keras, say, whose epoch is in the notes alone
                 reached += [model._initial_epoch, self._track.unreadable is None]
             engine.check_same_training(model, {"the place where they go on, by the backup of each": reached})
+        progress.begin_epochs()
         if progress.loaded:
+            self._check_initial_epoch(progress)
             # Private, as `BackupAndRestore` does it. What it read it from is written after the weights, and may be of
             # the epoch before.
             model._initial_epoch = progress.epochs
@@ -205,11 +210,33 @@ class Resume(keras.callbacks.Callback):
                 f"`{_METADATA}` was cut short, and its weights were written without a progress, by plain Keras say. "
                 "Remove the folder to begin anew, or load the weights from it and pass `initial_epoch`."
             )
+        if (progress.loaded or self._goes_on) and (progress.epochs, progress.batches) > (self._epochs, 0):
+            self._stay(progress)
+            return
         size = self._place.size((self.params or {}).get("steps"))  # a `CallbackList` of the user's own has none
         if progress.loaded or self._goes_on:
             self._go_on(progress, size)
         self._place.note(progress, size)
-        progress.begin_epochs()
+
+    def _check_initial_epoch(self, progress: Progress) -> None:
+        if self._initial_epoch > progress.epochs:
+            raise ValueError(
+                f"The backup is of a training that has come as far as {progress.epochs} epochs and {progress.batches} "
+                f"batches: `initial_epoch` should be {progress.epochs} at most, and the training goes on from the "
+                f"backup. Received: initial_epoch={self._initial_epoch}. Give `fit` the same as before, or remove the "
+                "backup to begin with that epoch."
+            )
+
+    def _stay(self, progress: Progress) -> None:
+        """Where the training is further on than it is to be, leaves all as it is, and what is saved is the same."""
+        warnings.warn(
+            f"The training has come as far as {progress.epochs} epochs and {progress.batches} batches already, and "
+            f"nothing is trained. Received: epochs={self._epochs}. To go on with this model, give `fit` more `epochs` "
+            f"and initial_epoch={progress.epochs}; a `BackupAndRestore` removes its folder at the end, as ever.",
+            stacklevel=2,
+        )
+        if progress.batches:
+            restore_metrics(progress, metric_variables(self.model.metrics, self.model.task_metrics))
 
     def _go_on(self, progress: Progress, size: int | None) -> None:
         self._place.check(progress, size)

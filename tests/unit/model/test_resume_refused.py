@@ -1,9 +1,10 @@
-"""What `fit` leaves where it has trained nothing, and which files have a say in how far a training is."""
+"""What `fit` leaves where it trains nothing, and which files and arguments have a say in how far a training is."""
 
 import keras
 import pytest
 
-from tests.unit.model._resuming import StopAt, StoppedError, arrays, build, dataset, train
+from tests.models import others_slow
+from tests.unit.model._resuming import StopAt, StoppedError, arrays, build, check_same, dataset, train
 
 
 @pytest.fixture
@@ -40,7 +41,6 @@ def test_a_loaded_model_goes_on_after_calls_that_were_refused(loaded):
     for batch in (None, 1, 3):  # the fourth batch is the first that is trained
         with pytest.raises(StoppedError):
             loaded.fit(**arrays(), initial_epoch=1, epochs=2, verbose=0, callbacks=[Raises(batch)])
-    assert loaded.fit(**arrays(), initial_epoch=1, epochs=1, verbose=0).epoch == []
     assert (loaded.progress.epochs, loaded.progress.batches, loaded.progress.loaded) == (1, 3, True)
     loaded.fit(**arrays(), initial_epoch=1, epochs=2, verbose=0)
     assert loaded.optimizer.iterations.numpy() == 10
@@ -106,3 +106,63 @@ def test_beside_such_weights_a_backup_counts(warm, tmp_path):
     other = keras.callbacks.BackupAndRestore(tmp_path / "other")  # the first of two, and there is none in its folder
     _, logs = train(arrays(), str(tmp_path / "backup") + "/", other, epochs=4)
     assert len(logs["loss"]) == 1
+
+
+@pytest.mark.parametrize("batch", others_slow([4, 6, 9], [4]))
+def test_a_later_epoch_to_begin_with_than_that_of_the_backup_is_an_error(batch, tmp_path):
+    stop = StopAt(batch=batch)
+    with pytest.raises(StoppedError):
+        train(arrays(), tmp_path, stop, save_freq="epoch" if batch == 6 else 1)
+    model = build()
+    backup = keras.callbacks.BackupAndRestore(tmp_path, save_freq=1)
+    reached = f"{batch // 6} epochs and {(batch - 1) % 5} batches"
+    with pytest.raises(ValueError, match=f"as far as {reached}: .* should be {batch // 6} at most.*=2. Give `fit`"):
+        model.fit(**arrays(), initial_epoch=2, epochs=4, verbose=0, callbacks=[backup])
+    assert model.optimizer.iterations.numpy() == batch - 1
+    model = build()
+    model.fit(**arrays(), initial_epoch=0, epochs=2, verbose=0, callbacks=[backup])
+    assert model.optimizer.iterations.numpy() == 10
+
+
+def test_an_earlier_epoch_than_that_of_the_backup_is_the_one_of_the_first_start(tmp_path):
+    def trained(*callbacks):
+        model = build()
+        backup = keras.callbacks.BackupAndRestore(tmp_path, save_freq=1, delete_checkpoint=False)
+        model.fit(**arrays(), initial_epoch=1, epochs=3, verbose=0, callbacks=[*callbacks, backup])
+        return model
+
+    with pytest.raises(StoppedError):
+        trained(StopAt(batch=9))
+    assert trained().optimizer.iterations.numpy() == 10
+
+
+class SavesLast(keras.callbacks.Callback):
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def on_train_end(self, logs=None):
+        self.model.save(self.path)
+
+
+@pytest.mark.parametrize("epochs", others_slow([1, 2], [2]))
+def test_a_backup_that_is_further_on_than_the_training_is_told_and_can_be_saved(epochs, tmp_path):
+    with pytest.raises(StoppedError):
+        train(arrays(), tmp_path / "backup", StopAt(batch=14), save_freq=1)
+    expected = train(arrays(), tmp_path / "undisturbed", epochs=3)
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1)
+    model = build()
+    with pytest.warns(UserWarning, match=f"as far as 2 epochs and 3 batches already, .*: epochs={epochs}. To go "):
+        model.fit(**arrays(), epochs=epochs, verbose=0, callbacks=[backup, SavesLast(tmp_path / "end.keras")])
+    saved = keras.saving.load_model(tmp_path / "end.keras")
+    assert (saved.progress.epochs, saved.progress.batches, saved.progress.size) == (2, 3, 5)
+    for each in (saved, model):
+        logs = each.fit(**arrays(), initial_epoch=2, epochs=3, verbose=0).history
+        check_same((each, logs), expected)
+
+
+def test_a_loaded_model_that_is_further_on_than_the_training_is_told(loaded):
+    with pytest.warns(UserWarning, match="as far as 1 epochs and 3 batches already, .*: epochs=1. To go on"):
+        assert loaded.fit(**arrays(), initial_epoch=1, epochs=1, verbose=0).epoch == []
+    loaded.fit(**arrays(), initial_epoch=1, epochs=2, verbose=0)
+    assert loaded.optimizer.iterations.numpy() == 10
