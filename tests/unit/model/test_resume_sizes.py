@@ -114,13 +114,13 @@ def test_an_epoch_of_unknown_size_goes_on(at_once, tmp_path):
 
 def test_batches_left_over_at_the_end_of_an_epoch_are_an_error(tmp_path):
     """Within a `CallbackList`, no callback is told the size of an epoch beforehand."""
-    stop(arrays(), tmp_path)
+    stop({"x": dataset()}, tmp_path)
     kept = (tmp_path / "latest.weights.h5").read_bytes()
     model = build()
     backup = keras.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
     callbacks = keras.callbacks.CallbackList([backup, StopAt(epoch=1)], model=model)
     with pytest.raises(ValueError, match="as many batches of them: 4. Received: 2, and then their end. Give"):
-        model.fit(**fewer(), epochs=2, verbose=0, callbacks=callbacks)
+        model.fit(dataset(16), epochs=2, verbose=0, callbacks=callbacks)
     assert (tmp_path / "latest.weights.h5").read_bytes() == kept
     assert type(model.train_function).__name__ != "CatchUp"
 
