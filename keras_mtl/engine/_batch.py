@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_mtl.engine._label_checks import check_specification, validated
 from keras_mtl.engine._replicas import sum_over_replicas
+from keras_mtl.engine._sample_weights import weight_of_labels
 from keras_mtl.engine._task_losses import by_task, weights_by_task
 from keras_mtl.tasks import Task
 
@@ -73,9 +74,7 @@ def labelled(model: TrainableModel, x: Any, y: Any, sample_weight: Any) -> Batch
         labels[name] = task.filled(found[name], missing)
         weights[name] = present[name] = tf.cast(tf.logical_not(missing), dtype)
         if given[name] is not None:
-            weight = tf.cast(given[name], dtype)
-            for _ in range(missing.shape.rank - weight.shape.rank):
-                weight = tf.expand_dims(weight, -1)
+            weight = weight_of_labels(task, tf.cast(given[name], dtype), missing)
             weights[name] = tf.where(missing, tf.zeros((), dtype), weight)
             present[name] = tf.cast(tf.not_equal(weights[name], 0.0), dtype)
     size = tf.shape(next(part for part in keras.tree.flatten((x, y)) if part is not None))[0]

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mtl._checks import check_number
+from keras_mtl.engine._sample_weights import weight_of_labels
 from keras_mtl.engine._task_losses import by_task, weights_by_task
 from keras_mtl.tasks import BinaryClassification, Task
 
@@ -42,7 +43,9 @@ def with_class_weights(
         for task, weight in zip(tasks, weights_by_task(weights, tasks).values(), strict=True):
             if task.label in tables:
                 of_class = _of_class(task, labels[task.label], tables[task.label])
-                found[task.label] = of_class if weight is None else _product(of_class, weight)
+                if weight is not None:
+                    of_class *= weight_of_labels(task, tf.cast(weight, "float32"), of_class)
+                found[task.label] = of_class
             elif weight is not None:
                 found[task.label] = weight
         return found
@@ -63,15 +66,6 @@ def _of_class(task: Task, labels: Any, table: Any) -> Any:
     sizes = tf.ensure_shape(tf.shape(labels)[:num_axes], [num_axes])  # without an axis of 1 at the end
     # What is out of range is for the check of the labels to say.
     return tf.gather(table, tf.clip_by_value(tf.reshape(tf.cast(labels, "int32"), sizes), 0, len(table) - 1))
-
-
-def _product(of_class: Any, weight: Any) -> Any:
-    """Weights of classes times those of examples, or of places."""
-    weight = tf.cast(weight, "float32")
-    if weight.shape.rank is not None:
-        for _ in range(of_class.shape.rank - weight.shape.rank):
-            weight = tf.expand_dims(weight, -1)
-    return of_class * weight
 
 
 def complete_weights(tasks: Sequence[Task], y: Any, sample_weight: Any) -> Any:
