@@ -70,7 +70,7 @@ def labelled(model: TrainableModel, x: Any, y: Any, sample_weight: Any) -> Batch
     labels, present, weights = {}, {}, {}
     for task in model.tasks:
         name = task.name
-        missing = task.missing(found[name])
+        missing = model.task_losses.ignored(name, found[name], task.missing(found[name]))
         labels[name] = task.filled(found[name], missing)
         weights[name] = present[name] = tf.cast(tf.logical_not(missing), dtype)
         if given[name] is not None:

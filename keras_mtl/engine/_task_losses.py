@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from keras_mtl._checks import check_same_names
 from keras_mtl.engine._replicas import sum_over_replicas
+from keras_mtl.engine._summed_loss import SUMS, SummedLoss
+from keras_mtl.losses import ClassWeighted, Masked
 from keras_mtl.tasks import Task
 
 
@@ -68,15 +70,14 @@ class TaskLosses:
     """The losses of a model's tasks: each the mean over the labels that there are, on all replicas.
 
     A loss whose reduction is `"sum"` or None is summed, and one of `"mean_with_sample_weight"` divided by the sum of
-    the weights.
+    the weights. Labels that a loss ignores, by its `ignore_class`, are not there, for the metrics neither.
 
     Args:
         losses: a `keras.losses.Loss` by task.
     """
 
     def __init__(self, losses: Mapping[str, keras.losses.Loss]) -> None:
-        self._reductions = {task: loss.reduction for task, loss in losses.items()}
-        self._sums = {task: _summing(loss) for task, loss in losses.items()}
+        self._losses = dict(losses)
 
     def __call__(
         self, labels: Mapping[str, Any], predictions: Mapping[str, Any], weights: Mapping[str, Any], counts: Any
@@ -90,25 +91,33 @@ class TaskLosses:
             predictions: by task, `(batch, ...)`.
             weights: by task, the weight of each label, 0 where it does not count.
             counts: how many labels count on all replicas, `[num_tasks]`.
+
+        Raises:
+            ValueError: if a loss has not a value for each label.
         """
         shares = []
-        for (task, loss), count in zip(self._sums.items(), tf.unstack(counts, len(self._sums)), strict=True):
+        for (task, loss), count in zip(self._losses.items(), tf.unstack(counts, len(self._losses)), strict=True):
+            summed = SummedLoss(task, loss, weights[task].shape)
             # A sum already, but where a batch is known to be empty: Keras hands that back as it is.
-            share = tf.reduce_sum(loss(labels[task], predictions[task], sample_weight=weights[task]))
-            reduction = self._reductions[task]
-            if reduction == "mean_with_sample_weight":
+            share = tf.reduce_sum(summed(labels[task], predictions[task], sample_weight=weights[task]))
+            if loss.reduction == "mean_with_sample_weight":
                 count = sum_over_replicas(tf.reduce_sum(weights[task]))
-            if reduction not in ("sum", "none", None):
+            if loss.reduction not in SUMS:
                 share = tf.math.divide_no_nan(share, tf.cast(count, share.dtype))
             shares.append(tf.cast(share, keras.config.floatx()))
         return shares
 
+    def ignored(self, task: str, labels: Any, missing: Any) -> Any:
+        """Which labels are missing, or such as the loss ignores, of a class that it leaves out of its mean.
 
-def _summing(loss: keras.losses.Loss) -> keras.losses.Loss:
-    """A loss as another one, that sums.
-
-    Not by `copy`: Keras makes its objects anew from their configs there, for which a class has to be registered.
-    """
-    found = object.__new__(type(loss))
-    vars(found).update(vars(loss), reduction="sum")
-    return found
+        Args:
+            task: the name of a task.
+            labels: a tensor `(batch, ...)`.
+            missing: which of them are missing, booleans over their first axes.
+        """
+        label = getattr(ClassWeighted.innermost(self._losses[task]), "ignore_class", None)
+        if label is None:
+            return missing
+        absent = Masked.absent(labels, label)
+        within = list(range(missing.shape.rank, labels.shape.rank))
+        return tf.logical_or(missing, tf.reduce_any(absent, axis=within) if within else absent)
