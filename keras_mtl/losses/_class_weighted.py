@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_mtl._checks import check_number, check_one_of
 from keras_mtl._registry import serializable
+from keras_mtl.losses._by_example import check_within
 from keras_mtl.losses._labelwise import LabelwiseLoss, as_loss
 
 
@@ -45,6 +46,7 @@ class ClassWeighted(keras.losses.Loss):
         self, loss: Any, class_weights: Sequence[Any], multi_label: bool = False, name: str | None = None
     ) -> None:
         self.loss = as_loss(loss)
+        check_within(self.loss, "ClassWeighted")
         super().__init__(name=name or self.loss.name, reduction=self.loss.reduction, dtype=self.loss.dtype)
         self.multi_label = bool(check_one_of(multi_label, "multi_label", [True, False]))
         self.class_weights = self.checked(class_weights, pairs=self.multi_label)

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_mtl._checks import check_fraction
 from keras_mtl._registry import serializable
+from keras_mtl.losses._by_example import check_within
 
 
 @serializable
@@ -90,6 +91,7 @@ class LabelwiseLoss(keras.losses.Loss):
 
     def __init__(self, loss: Any, name: str | None = None) -> None:
         self.loss = as_loss(loss)
+        check_within(self.loss, "LabelwiseLoss")
         super().__init__(name=name or self.loss.name, reduction=self.loss.reduction, dtype=self.loss.dtype)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

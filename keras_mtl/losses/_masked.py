@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_mtl._registry import serializable
+from keras_mtl.losses._by_example import has_own_call
 from keras_mtl.losses._class_weighted import ClassWeighted
 from keras_mtl.losses._labelwise import as_loss
 
@@ -61,7 +62,7 @@ class Masked(keras.losses.Loss):
 
     def __init__(self, loss: Any, missing_label: int | None = None, name: str | None = None) -> None:
         self.loss = as_loss(loss)
-        if type(self.loss).__call__ is not keras.losses.Loss.__call__ or isinstance(self.loss, keras.losses.Circle):
+        if has_own_call(self.loss) or isinstance(self.loss, keras.losses.Circle):
             raise ValueError(
                 "Parameter `loss` should have a value for each example, by its `call` alone, that depends on no other "
                 "example. A masked loss masks once, and a balanced one is made of masked ones: "

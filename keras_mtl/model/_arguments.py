@@ -97,7 +97,7 @@ def check_sharing(parts: engine.Partition, balancer: Balancer) -> None:
 
 def losses_by_task(given: Mapping[str, Any] | None, tasks: Sequence[Task]) -> dict[str, keras.losses.Loss]:
     """The loss of each task: its own, or what `compile` was given in its place."""
-    losses, kinds = {task.name: task.loss for task in tasks}, {task.name: task for task in tasks}
+    found = {task.name: task.plain_loss for task in tasks}
     for task, identifier in _by_task(given, tasks, "loss").items():
         loss = keras.losses.get(identifier)
         if not isinstance(loss, keras.losses.Loss):
@@ -105,8 +105,10 @@ def losses_by_task(given: Mapping[str, Any] | None, tasks: Sequence[Task]) -> di
                 f"The loss of task {task!r} should be a `keras.losses.Loss`, the name of its class "
                 f"('MeanSquaredError', not 'mse') or its config. Received: {identifier!r}"
             )
-        losses[task] = kinds[task].adapted(loss)
-    _check_losses(losses)
+        found[task] = loss
+    _check_losses(found)
+    losses = {task.name: task.adapted(found[task.name]) if task.name in (given or {}) else task.loss for task in tasks}
+    _check_losses(losses)  # a task may have a `loss` of its own
     return losses
 
 
@@ -131,6 +133,20 @@ def _check_losses(losses: Mapping[str, keras.losses.Loss]) -> None:
                 f"summed here, and divided by the number of labels that there are. Received: a {type(loss).__name__}, "
                 "with a `__call__` of its own. Do in `call` what that does."
             )
+        if _mixes_examples(loss):
+            raise ValueError(
+                f"The loss of task {task!r} should have a value for each example, that depends on no other one: so "
+                f"missing labels are left out. Received: {loss!r}. Where it has an argument `axis`, name the axes of "
+                "one label there, without 0, that of the batch; in place of a loss of pairs take one of each example."
+            )
+
+
+def _mixes_examples(loss: keras.losses.Loss) -> bool:
+    """Whether it is one of Keras' losses that have one value for the batch, or values of pairs of examples."""
+    if isinstance(loss, (keras.losses.Dice, keras.losses.Tversky)):
+        axes = loss.axis if isinstance(loss.axis, (list, tuple)) else (loss.axis,)
+        return None in axes or 0 in axes
+    return isinstance(loss, keras.losses.Circle)
 
 
 def metrics_by_task(given: Mapping[str, Any] | None, tasks: Sequence[Task], parameter: str) -> dict[str, list[Any]]:

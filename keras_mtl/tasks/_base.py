@@ -199,7 +199,12 @@ class Task(abc.ABC):
     @property
     def loss(self) -> keras.losses.Loss:
         """What the task is trained by."""
-        return self.adapted(self.default_loss() if self._loss is None else self._loss)
+        return self.adapted(self.plain_loss)
+
+    @property
+    def plain_loss(self) -> keras.losses.Loss:
+        """The loss that it was given, or the kind's own, before `adapted`."""
+        return self.default_loss() if self._loss is None else self._loss
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

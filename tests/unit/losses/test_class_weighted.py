@@ -71,3 +71,15 @@ def test_weights_are_finite_numbers_of_at_least_zero(weight):
 def test_whether_labels_are_numbers_is_yes_or_no():
     with pytest.raises(ValueError, match="`multi_label` should be one of .*Received: multi_label='no'"):
         losses.ClassWeighted("Huber", [1.0, 2.0], "no")
+
+
+@pytest.mark.parametrize("wrapper", ["ClassWeighted", "LabelwiseLoss"])
+@pytest.mark.parametrize(
+    "loss",
+    [losses.Masked("MeanSquaredError"), losses.balanced({"a": "mse"})[0]["a"]],
+    ids=["masked", "balanced"],
+)
+def test_losses_that_would_be_bypassed_are_refused(wrapper, loss):
+    arguments = ([1.0, 2.0],) if wrapper == "ClassWeighted" else ()
+    with pytest.raises(ValueError, match=rf"`losses.{wrapper}` would go past what else it does.*Received: loss=<"):
+        getattr(losses, wrapper)(loss, *arguments)
