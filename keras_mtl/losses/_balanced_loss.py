@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_mtl._registry import serializable
 from keras_mtl.losses._coordinator import Coordinator, without_gradient
-from keras_mtl.losses._masked import Masked
+from keras_mtl.losses._masked import Given, Masked
 
 
 @serializable
@@ -57,14 +57,16 @@ class BalancedLoss(keras.losses.Loss):
             y_pred: the predictions.
             sample_weight: of the examples, or None.
         """
-        active, count = True, ops.shape(y_pred)[0]
+        count = ops.shape(y_pred)[0]
         if isinstance(self.loss, Masked):
             value, count = self.loss.value_and_count(y_true, y_pred, sample_weight)
             active = count > 0
         else:
             value = self.loss(y_true, y_pred, sample_weight=sample_weight)
-            if sample_weight is not None:
-                active = ops.count_nonzero(sample_weight) > 0
+            # What Keras makes of ones, who knows the mask of the predictions.
+            weights = None if sample_weight is None else ops.cast(ops.not_equal(sample_weight, 0), self.dtype)
+            ones = Given(name=self.name, reduction="sum", dtype=self.dtype)
+            active = ops.sum(ones(ops.ones(()), y_pred, sample_weight=weights)) > 0
         if self._coordinator is None:
             return without_gradient(
                 value,

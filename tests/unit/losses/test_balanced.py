@@ -1,5 +1,6 @@
 """Balanced losses in a plain `keras.Model`: what they make of its training, and what they refuse."""
 
+import functools
 import json
 
 import keras
@@ -141,6 +142,30 @@ class TestTraining:
         sample_weight = {"a": np.ones(size), "b": np.zeros(size), "c": np.ones(size)}
         _, callback, _ = train("uncertainty", sample_weight=sample_weight)
         assert callback.balancer.log_variance[1] == 0
+        assert callback.balancer.log_variance[0] != 0
+
+    @pytest.mark.parametrize("weighted", [False, True])
+    @pytest.mark.parametrize("jit_compile", [False, True])
+    def test_a_task_that_is_masked_in_the_whole_batch_is_not_active(self, jit_compile, weighted):
+        inputs = keras.Input((5,), dtype="int32")
+        places = keras.layers.Embedding(4, 3, mask_zero=True)(inputs)
+        outputs = {
+            "tags": keras.layers.Dense(3, "softmax")(places),
+            "b": keras.layers.Dense(1)(keras.ops.mean(places, axis=1)),
+        }
+        model = keras.Model(inputs, outputs)
+        losses, callback = balanced({"tags": "SparseCategoricalCrossentropy", "b": "mse"}, "uncertainty")
+        callback.attach(model)
+        model.compile(keras.optimizers.SGD(0.1), loss=losses, jit_compile=jit_compile)
+        y = {"tags": np.zeros((8, 5), "int32"), "b": np.ones((8, 1))}
+        x = np.zeros((8, 5), "int32")
+        x[:, 0] = 0 if not weighted else np.arange(8) % 2
+        weights = {"tags": (x == 0) * 1.0, "b": np.ones(8)} if weighted else None  # of places that are masked
+        model.fit(x, y, sample_weight=weights, callbacks=[callback], verbose=0)
+        assert callback.balancer.log_variance[0] == 0
+        assert callback.balancer.log_variance[1] != 0
+        x[:, 1] = 1
+        model.fit(x, y, callbacks=[callback], verbose=0)
         assert callback.balancer.log_variance[0] != 0
 
     def test_evaluation_leaves_the_state_and_counts_plainly(self):
@@ -342,6 +367,18 @@ class TestCallback:
         model.compile("sgd", loss=losses, loss_weights={"a": 1.0, "b": 1.0, "c": 2.0})
         with pytest.raises(ValueError, match=r"given to `losses.balanced\(..., weights=...\)`, and not to `compile`"):
             model.fit(*make_data(), callbacks=[callback], verbose=0)
+
+    def test_what_has_no_config_is_compiled_and_trained_with(self):
+        class Halving(keras.optimizers.schedules.LearningRateSchedule):
+            def __call__(self, step):
+                return 0.1 * 0.5 ** keras.ops.cast(step, "float32")
+
+        def scaled(y_true, y_pred, factor):
+            return factor * keras.ops.mean(keras.ops.abs(y_true - y_pred), axis=-1)
+
+        metric = functools.partial(scaled, factor=2.0)
+        _, _, logs = train("equal", optimizer=keras.optimizers.SGD(Halving()), metrics={"a": [metric]})
+        assert np.isfinite(logs["loss"]).all()
 
     def test_several_replicas_are_refused(self, two_replicas):
         with two_replicas.scope():

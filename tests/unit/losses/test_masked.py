@@ -180,6 +180,18 @@ class TestValue:
         expected = plain(labels[..., :2], predictions[..., :2])
         np.testing.assert_allclose(losses.Masked(plain)(given, predictions), expected, rtol=1e-6)
 
+    @pytest.mark.parametrize("axis", [1, 2, -1, -2])
+    def test_the_axis_of_the_cosine_similarity(self, axis):
+        """Over three by three numbers, where the values of any axis have the same shape."""
+        plain = keras.losses.CosineSimilarity(axis=axis)
+        labels, predictions = numbers(4, 3, 3), numbers(4, 3, 3) ** 2 - 0.2
+        values = np.asarray(plain.call(labels, predictions))
+        given = np.moveaxis(labels.copy(), axis, -1)
+        given[0, 1, 2] = given[2, 0, 0] = np.nan
+        present = ~np.isnan(given).any(-1)
+        found = losses.Masked(plain)(np.moveaxis(given, -1, axis), predictions)
+        np.testing.assert_allclose(found, values[present].mean(), rtol=1e-6)
+
     @pytest.mark.parametrize("dtype", [None, "float16"])
     def test_dtype_is_that_of_keras(self, dtype):
         with policies("mixed_float16"):
