@@ -36,7 +36,7 @@ def masked(model: TrainableModel, batch: Batch, predictions: Mapping[str, Any]) 
     present, weights = dict(batch.present), dict(batch.weights)
     for task in model.tasks:
         name = task.name
-        mask = None if masks[name] is None else _of_labels(task, masks[name], present[name].shape.rank)
+        mask = None if masks[name] is None else _of_labels(task, masks[name], bare[name], present[name])
         if mask is None:
             continue
         has_weights = weights[name] is not present[name]
@@ -49,18 +49,29 @@ def masked(model: TrainableModel, batch: Batch, predictions: Mapping[str, Any]) 
     return found, bare
 
 
-def _of_labels(task: Task, mask: Any, rank: int) -> Any:
+def _of_labels(task: Task, mask: Any, prediction: Any, present: Any) -> Any:
     """A mask as booleans over the axes of the labels, or None if it has other axes than the prediction has places.
 
     Such a one is of places that are gone: a layer that takes the mean over a sequence has handed its mask on.
+
+    Raises:
+        ValueError: if it has another number of places, as far as that is known when a step is traced.
     """
+    places = prediction.shape[1 : 1 + task.num_place_axes]
     num_axes = 1 + task.num_place_axes
     mask = tf.cast(mask, "bool")
     if mask.shape.rank == num_axes + 1 and mask.shape[-1] == 1:
         mask = tf.squeeze(mask, -1)
     if mask.shape.rank > num_axes:
         return None
-    for _ in range(rank - mask.shape.rank):
+    received, expected = tuple(mask.shape[1:]), tuple(places[: mask.shape.rank - 1])
+    if any(None not in pair and pair[0] not in (1, pair[1]) for pair in zip(received, expected, strict=True)):
+        raise ValueError(
+            f"The mask of the prediction of task {task.name!r} should be one of its places, "
+            f"{' x '.join(map(str, expected))}. Received: a mask of {' x '.join(map(str, received))} places. A layer "
+            "that changes the number of places should change the mask by its `compute_mask`, or hand none on."
+        )
+    for _ in range(present.shape.rank - mask.shape.rank):
         mask = tf.expand_dims(mask, -1)
     return mask
 

@@ -148,6 +148,20 @@ def test_masks_of_predictions_without_a_time_axis(mask, balancer):
         assert logs[name] == pytest.approx([value], rel=1e-5)
 
 
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+def test_a_mask_of_other_places_is_refused(method):
+    """As of a layer that drops places, and hands the mask on."""
+    inputs = keras.Input((LENGTH,))
+    half = keras.layers.Dense(3, activation="softmax")(keras.layers.Reshape((LENGTH // 2, 2))(inputs))
+    outputs = {"tags": WithMask(lambda x: x > 0)([half, inputs]), "b": keras.layers.Dense(1)(inputs)}
+    model = MultiTaskModel(inputs, outputs, [tasks.SequenceTagging("tags", 3), tasks.Regression("b")])
+    model.compile("sgd")
+    y = {"tags": np.zeros((4, LENGTH // 2), "int32"), "b": np.zeros(4, "float32")}
+    message = r"mask of the prediction of task 'tags' should be one of its places, 3\. Received: a mask of 6 places"
+    with pytest.raises(ValueError, match=message):
+        getattr(model, method)(np.ones((4, LENGTH), "float32"), y, verbose=0)
+
+
 def test_weights_and_labels_that_are_missing_go_with_masks():
     x, y = data()
     y["tags"][0, 0] = -1
