@@ -57,6 +57,9 @@ class ClassWeighted(keras.losses.Loss):
         Args:
             y_true: labels `(batch, ...)`.
             y_pred: predictions `(batch, ..., num_outputs)`.
+
+        Raises:
+            ValueError: if `loss` has not a value for each label.
         """
         values = self.loss.call(y_true, y_pred)
         if self.multi_label:
@@ -66,9 +69,28 @@ class ClassWeighted(keras.losses.Loss):
         else:
             weights = ops.convert_to_tensor(self.class_weights, dtype=values.dtype)
             counts = ops.take(weights, ops.cast(y_true, "int32"), axis=0)
-        if len(counts.shape) > len(values.shape):
+        return values * self._like(counts, values)
+
+    def _like(self, counts: Any, values: Any) -> Any:
+        """The weights of the labels with the axes of the values of the loss."""
+        shape, rank = tuple(counts.shape), len(values.shape)
+        if len(shape) == rank + 1 and shape[-1] == 1:
             counts = ops.squeeze(counts, axis=-1)
-        return values * counts
+        elif len(shape) == rank - 1 and values.shape[-1] == 1:
+            counts = ops.expand_dims(counts, axis=-1)
+        pairs = zip(counts.shape, values.shape, strict=False)
+        if len(counts.shape) != rank or any(None not in pair and pair[0] != pair[1] for pair in pairs):
+            mend = (
+                "Take a loss with a value for each label, as `LabelwiseCrossentropy`, or `LabelwiseLoss` around it."
+                if self.multi_label
+                else "Labels should be class indices, not one-hot, and the loss one with a value for each of them."
+            )
+            raise ValueError(
+                "A loss within weights of classes should have a value for each label. Received: labels of shape "
+                f"{shape} and values of shape {tuple(values.shape)}, by the loss {self.loss.name!r} "
+                f"({type(self.loss).__name__}). {mend}"
+            )
+        return counts
 
     @staticmethod
     def innermost(loss: keras.losses.Loss) -> keras.losses.Loss:

@@ -83,3 +83,30 @@ def test_losses_that_would_be_bypassed_are_refused(wrapper, loss):
     arguments = ([1.0, 2.0],) if wrapper == "ClassWeighted" else ()
     with pytest.raises(ValueError, match=rf"`losses.{wrapper}` would go past what else it does.*Received: loss=<"):
         getattr(losses, wrapper)(loss, *arguments)
+
+
+class TestOtherValues:
+    """Those of a loss that has not one for each label."""
+
+    def test_one_hot_labels_are_refused(self):
+        loss, labels = losses.ClassWeighted("CategoricalCrossentropy", [1.0, 3.0, 1.0]), np.eye(3, dtype="float32")
+        with pytest.raises(ValueError, match=r"labels of shape \(3, 3\) and values of shape \(3,\).*be class indices"):
+            loss(labels, np.full((3, 3), 1 / 3, "float32"))
+
+    @pytest.mark.parametrize("name", ["BinaryCrossentropy", "Dice"])
+    def test_a_mean_over_the_labels_is_refused(self, name):
+        loss = losses.ClassWeighted(name, [1.0, 3.0], multi_label=True)
+        with pytest.raises(ValueError, match=r"labels of shape \(4, 3\) and values of.*`LabelwiseLoss` around it"):
+            loss(np.ones((4, 3), "float32"), np.full((4, 3), 0.5, "float32"))
+
+    def test_labels_without_the_axis_of_the_values(self):
+        labels, predictions = np.array([0.0, 1.0]), np.array([[0.2], [0.3]])
+        loss = losses.ClassWeighted(losses.LabelwiseCrossentropy(), (0.5, 2.0), multi_label=True)
+        expected = loss.call(labels[:, None], predictions)
+
+        class Columns(keras.losses.Loss):
+            def call(self, y_true, y_pred):
+                return losses.LabelwiseCrossentropy().call(keras.ops.reshape(y_true, (-1, 1)), y_pred)
+
+        found = losses.ClassWeighted(Columns(), (0.5, 2.0), multi_label=True).call(labels, predictions)
+        np.testing.assert_allclose(found, expected)
