@@ -24,7 +24,9 @@ class Masked(keras.losses.Loss):
     one of them is. For a label of each number put it around `LabelwiseCrossentropy` or `LabelwiseLoss`, and for a label
     of each place give labels an axis of size 1 at the end, `(batch, length, 1)`, or class indices.
 
-    Missing labels have no part in the value, nor in its gradient where predictions are finite. The mean is over the
+    Missing labels have no part in the value, nor in its gradient where predictions are finite. The loss is computed of
+    a label 0 in their place: one that is not defined there, as an error relative to the label, has a gradient of NaN,
+    unless it guards its division, `ops.divide_no_nan`. The mean is over the
     labels that are there, and 0 if there are none. The reduction is that of `loss`: `"sum"` adds up the values,
     `"mean_with_sample_weight"` divides their sum by that of the weights, and None leaves a 0 in the place of those that
     are missing. What a mask of Keras leaves out, such as that of `Embedding(mask_zero=True)`, does not count either; as

@@ -31,7 +31,10 @@ class Task(abc.ABC):
         weight: what the task counts among the others, a number of at least 0. Defaults to 1. What a balancer makes of
             it stands in the balancer's documentation; under `"equal"` the loss is multiplied by it.
         label: the key of the task's labels in the data. Defaults to `name`.
-        loss: a `keras.losses.Loss`, its name or config, in place of the kind's own.
+        loss: a `keras.losses.Loss`, its name or config, in place of the kind's own, with a value for each label. Labels
+            of a class that it ignores, by its `ignore_class`, count as missing, for the metrics, too. It is computed
+            of a label 0 in the place of missing ones, and should be defined there: an error relative to the label has
+            a gradient of NaN, unless it guards its division, `keras.ops.divide_no_nan`.
         metrics: further metrics (instances, names or configs) beside the kind's own. Kinds whose labels are classes
             know `"precision"`, `"recall"`, `"f1"` and `"average_precision"` too, averaged over the classes.
 

@@ -180,6 +180,17 @@ class TestValue:
         expected = plain(labels[..., :2], predictions[..., :2])
         np.testing.assert_allclose(losses.Masked(plain)(given, predictions), expected, rtol=1e-6)
 
+    def test_a_guarded_division_by_the_label_has_a_gradient(self):
+        class Relative(keras.losses.Loss):
+            def call(self, y_true, y_pred):
+                error = keras.ops.divide_no_nan(y_true - y_pred, y_true)
+                return keras.ops.mean(keras.ops.square(error), axis=-1)
+
+        labels, predictions = np.array([[2.0], [np.nan]]), np.array([[1.0], [2.0]], "float32")
+        value, gradient = value_and_gradient(losses.Masked(Relative()), labels, predictions)
+        np.testing.assert_allclose(value, 0.25)
+        np.testing.assert_allclose(gradient, [[-0.5], [0.0]])
+
     @pytest.mark.parametrize("axis", [1, 2, -1, -2])
     def test_the_axis_of_the_cosine_similarity(self, axis):
         """Over three by three numbers, where the values of any axis have the same shape."""
