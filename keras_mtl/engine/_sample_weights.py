@@ -23,7 +23,8 @@ def weight_of_labels(task: Task, weight: Any, labels: Any) -> Any:
         ValueError: if it has other axes, as far as that is known when a step is traced.
     """
     rank = labels.shape.rank
-    if weight.shape.rank is None:  # Keras forgets it where a step is given `(batch,)` and then `(batch, 1)`
+    # Keras forgets the rank where a step is given `(batch,)` and then `(batch, 1)`.
+    if weight.shape.rank is None or None in tuple(weight.shape)[rank:]:
         sizes = tf.concat([tf.shape(weight), tf.ones([rank], "int32")], 0)[:rank]
         return tf.reshape(weight, tf.ensure_shape(sizes, [rank]))
     received = tuple(weight.shape)

@@ -42,11 +42,16 @@ class SummedLoss(keras.losses.Loss):
         sizes = list(zip(shape, self._shape, strict=False))
         expected = tuple(self._shape)
         if len(shape) < rank or any(None not in pair and pair[0] != pair[1] for pair in sizes):
+            mend = (
+                "Return the values, without the mean over them."
+                if not shape
+                else "Where it has an argument `axis`, name the axes of one label alone."
+            )
             raise ValueError(
                 f"The loss of task {self._task!r} should have a value for each label, of shape {expected}, so that "
                 "those that are missing can be left out: one for each example, and for each place where the task "
                 f"has labels of places. Received: values of shape {shape}, by the loss {self._loss.name!r} "
-                f"({type(self._loss).__name__}). Where it has an argument `axis`, name the axes of one label alone."
+                f"({type(self._loss).__name__}). {mend}"
             )
         if len(shape) > rank:
             reduce = tf.reduce_sum if self._loss.reduction in SUMS else tf.reduce_mean

@@ -56,8 +56,9 @@ def order_of(arguments: dict[str, Any]) -> Order:
     x, shuffle = arguments["x"], arguments.get("shuffle", True)
     if arguments["y"] is not None:
         kind = "arrays, with shuffle='batch'" if shuffle == "batch" else f"arrays, with shuffle={bool(shuffle)}"
-        rows = int(np.shape(keras.tree.flatten(x)[0])[0])
-        if arguments.get("validation_split") and arguments.get("validation_data") is None:
+        shape = np.shape(keras.tree.flatten(x)[0])
+        rows = int(shape[0]) if shape and shape[0] is not None else None
+        if rows is not None and arguments.get("validation_split") and arguments.get("validation_data") is None:
             rows = math.floor(rows * (1 - arguments["validation_split"]))
         batch_size = arguments.get("batch_size") or (None if arguments.get("steps_per_epoch") else 32)
         return Order(_KINDS.index(kind), rows, batch_size)

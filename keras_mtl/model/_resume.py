@@ -135,8 +135,10 @@ class Track(keras.callbacks.Callback):
         self._place.begin_epoch(progress, epoch)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes that there is an iterator over the data."""
+        """Notes that there is an iterator over the data, and that several steps at once may fail within them."""
         self._place.read()
+        if self.model.steps_per_execution > 1 and batch >= self.model.progress.batches:
+            self.model.progress.untrained = None
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the batch: of several steps at once, the last."""
@@ -151,6 +153,7 @@ class Track(keras.callbacks.Callback):
         if isinstance(self.model.train_function, CatchUp) and not self.model.stop_training:
             self.model.train_function.check_end()
         progress.epochs, progress.batches, progress.catching_up, progress.metrics = epoch + 1, 0, False, {}
+        progress.untrained = None  # though its last batches were trained before
         self._place.end_epoch(whole=not self.model.stop_training)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -186,6 +189,8 @@ class Resume(keras.callbacks.Callback):
         self._place = place
         self._track = track
         self._initial_epoch = arguments.get("initial_epoch") or 0
+        if self._initial_epoch:  # Keras would take it for an epoch 0 that is restored, too
+            arguments["initial_epoch"] = 0
         self._epochs = arguments.get("epochs", 1)
         self._goes_on = goes_on
         self._before = 0
@@ -199,11 +204,11 @@ class Resume(keras.callbacks.Callback):
                 reached += [model._initial_epoch, self._track.unreadable is None]
             engine.check_same_training(model, {"the place where they go on, by the backup of each": reached})
         progress.begin_epochs()
+        # Private, as `BackupAndRestore` does it. What it read it from is written after the weights, and may be of the
+        # epoch before.
+        model._initial_epoch = progress.epochs if progress.loaded else model._initial_epoch or self._initial_epoch
         if progress.loaded:
-            self._check_initial_epoch(progress)
-            # Private, as `BackupAndRestore` does it. What it read it from is written after the weights, and may be of
-            # the epoch before.
-            model._initial_epoch = progress.epochs
+            self._tell_of_earlier(progress)
         elif self._track.unreadable is not None:
             raise ValueError(
                 f"The backup in `{self._track.unreadable.parent}` does not say which epoch it is of: its "
@@ -218,13 +223,13 @@ class Resume(keras.callbacks.Callback):
             self._go_on(progress, size)
         self._place.note(progress, size)
 
-    def _check_initial_epoch(self, progress: Progress) -> None:
+    def _tell_of_earlier(self, progress: Progress) -> None:
         if self._initial_epoch > progress.epochs:
-            raise ValueError(
+            warnings.warn(
                 f"The backup is of a training that has come as far as {progress.epochs} epochs and {progress.batches} "
-                f"batches: `initial_epoch` should be {progress.epochs} at most, and the training goes on from the "
-                f"backup. Received: initial_epoch={self._initial_epoch}. Give `fit` the same as before, or remove the "
-                "backup to begin with that epoch."
+                f"batches, and the training goes on from there. Received: initial_epoch={self._initial_epoch}. To "
+                "begin with that epoch, remove the backup.",
+                stacklevel=2,
             )
 
     def _stay(self, progress: Progress) -> None:

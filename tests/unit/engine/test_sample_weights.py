@@ -124,3 +124,20 @@ def test_other_places_are_refused():
     message = r"of task 'tags' .*each label, of shape \(None, 4\)\. Received: shape \(None, 5"
     with pytest.raises(ValueError, match=message):
         model.fit(x, y, sample_weight={"tags": np.ones((8, 5))}, verbose=0)
+
+
+def test_a_column_of_unknown_size():
+    """Of a data set whose elements do not say that the axis is one of 1."""
+    x, y = two_task_data(SIZE)
+    logs = []
+    for shape, weights in ([None], WEIGHTS), ([None, None], WEIGHTS[:, None]):
+        signature = (
+            tf.TensorSpec([None, 6]),
+            {"a": tf.TensorSpec([None], "int64"), "b": tf.TensorSpec([None])},
+            {"a": tf.TensorSpec(shape), "b": tf.TensorSpec(shape)},
+        )
+        element = (x, y, {"a": weights, "b": weights})
+        data = tf.data.Dataset.from_generator(lambda element=element: iter([element]), output_signature=signature)
+        data = data.apply(tf.data.experimental.assert_cardinality(1))
+        logs.append(make().evaluate(data, verbose=0, return_dict=True))
+    assert_same(logs[1], logs[0])

@@ -129,3 +129,16 @@ def test_values_of_other_places_than_the_labels_are_refused():
     x, y = data(6, classes(6, 5), (5,))
     with pytest.raises(ValueError, match=r"of shape \(None, 5\).*Received: values of shape \(None, 3\)"):
         model.fit(x, y, verbose=0)
+
+
+class Mean(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return keras.ops.mean(keras.ops.square(y_true - y_pred))
+
+
+def test_a_mean_over_the_batch_is_refused():
+    x = keras.Input((3,))
+    model = MultiTaskModel(x, {"a": keras.layers.Dense(1)(x)}, [tasks.Regression("a", loss=Mean())])
+    model.compile("sgd")
+    with pytest.raises(ValueError, match=r"task 'a'.*values of shape \(\).*Return the values, without the mean"):
+        model.fit(np.ones((8, 3)), {"a": np.ones(8)}, verbose=0)

@@ -1,11 +1,12 @@
 """Another order or other examples than before: refused within an epoch, told or taken as they are between two."""
 
+import keras
 import numpy as np
 import pytest
 
 from keras_mtl.model import _progress
 from tests.models import others_slow, two_task_data
-from tests.unit.model._resuming import Batches, StopAt, StoppedError, arrays, dataset, train
+from tests.unit.model._resuming import Batches, StopAt, StoppedError, arrays, build, dataset, train
 
 
 def rows(number):
@@ -86,3 +87,10 @@ def test_a_size_of_batches_that_is_not_said_is_that_of_keras(tmp_path):
         train({**data, "batch_size": 33}, tmp_path, save_freq=1)
     model, _ = train({**data, "batch_size": np.int64(32)}, tmp_path, save_freq=1, epochs=1)
     assert model.optimizer.iterations.numpy() == 2
+
+
+def test_lists_are_refused_as_by_keras(tmp_path):
+    data = arrays()
+    backup = keras.callbacks.BackupAndRestore(tmp_path)
+    with pytest.raises(ValueError, match="Unrecognized data type"):
+        build().fit(data["x"].tolist(), data["y"], verbose=0, callbacks=[backup])

@@ -2,8 +2,9 @@
 
 import keras
 import pytest
+import tensorflow as tf
 
-from tests.models import others_slow
+from tests.models import others_slow, two_task_data
 from tests.unit.model._resuming import StopAt, StoppedError, arrays, build, check_same, dataset, train
 
 
@@ -109,19 +110,76 @@ def test_beside_such_weights_a_backup_counts(warm, tmp_path):
 
 
 @pytest.mark.parametrize("batch", others_slow([4, 6, 9], [4]))
-def test_a_later_epoch_to_begin_with_than_that_of_the_backup_is_an_error(batch, tmp_path):
+def test_a_backup_goes_before_a_later_epoch_to_begin_with(batch, tmp_path):
     stop = StopAt(batch=batch)
     with pytest.raises(StoppedError):
         train(arrays(), tmp_path, stop, save_freq="epoch" if batch == 6 else 1)
     model = build()
     backup = keras.callbacks.BackupAndRestore(tmp_path, save_freq=1)
     reached = f"{batch // 6} epochs and {(batch - 1) % 5} batches"
-    with pytest.raises(ValueError, match=f"as far as {reached}: .* should be {batch // 6} at most.*=2. Give `fit`"):
-        model.fit(**arrays(), initial_epoch=2, epochs=4, verbose=0, callbacks=[backup])
-    assert model.optimizer.iterations.numpy() == batch - 1
-    model = build()
-    model.fit(**arrays(), initial_epoch=0, epochs=2, verbose=0, callbacks=[backup])
+    with pytest.warns(UserWarning, match=f"as far as {reached}, and the training goes on from there.*=2. To begin"):
+        history = model.fit(**arrays(), initial_epoch=2, epochs=4, verbose=0, callbacks=[backup])
+    assert history.epoch == list(range(batch // 6, 4))
+    assert model.optimizer.iterations.numpy() == 20
+
+
+def test_a_checkpoint_may_be_further_on_than_the_backup(tmp_path):
+    """Keras saves within epochs alone where it saves each few batches, and a checkpoint at their ends."""
+
+    def script(*callbacks):
+        path = tmp_path / "checkpoint.keras"
+        model = keras.saving.load_model(path) if path.exists() else build()
+        saving = [keras.callbacks.ModelCheckpoint(path), keras.callbacks.BackupAndRestore(tmp_path / "b", save_freq=3)]
+        begin = model.progress.epochs if path.exists() else 0
+        return model, model.fit(
+            **arrays(), initial_epoch=begin, epochs=2, verbose=0, callbacks=[*callbacks, *saving]
+        ).history
+
+    with pytest.raises(StoppedError):
+        script(StopAt(batch=6))
+    with pytest.warns(UserWarning, match="as far as 0 epochs and 3 batches, and the training goes on from there"):
+        found = script()
+    assert found[0].optimizer.iterations.numpy() == 10
+    check_same(found, train(arrays(), tmp_path / "undisturbed", epochs=2))
+
+
+class EndsBefore(keras.callbacks.Callback):
+    """Stops a training at the end of an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise StoppedError
+
+
+def test_an_epoch_that_is_only_caught_up_has_ended(tmp_path):
+    with pytest.raises(StoppedError):
+        train(arrays(), tmp_path / "backup", EndsBefore(1), save_freq=5, epochs=2)
+    model, _ = train(arrays(), tmp_path / "backup", save_freq=5, epochs=2)
     assert model.optimizer.iterations.numpy() == 10
+    assert (model.progress.epochs, model.progress.batches) == (2, 0)
+    model.save(tmp_path / "model.keras")
+    found = keras.saving.load_model(tmp_path / "model.keras")
+    logs = found.fit(**arrays(), initial_epoch=2, epochs=3, verbose=0).history
+    check_same((found, logs), train(arrays(), tmp_path / "undisturbed", epochs=3))
+
+
+def test_steps_at_once_of_which_the_first_were_taken_are_no_place_to_go_on(tmp_path):
+    """With a label in the last of four batches that no task admits."""
+    model = build(steps_per_execution=4)
+    save = keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")
+    model.fit(dataset(32), verbose=0, callbacks=[save])
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    x, y = two_task_data(32)
+    y["a"][-1] = 9
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
+    with pytest.raises(ValueError, match="'a'"):
+        loaded.fit(data, initial_epoch=1, epochs=2, verbose=0)
+    assert loaded.optimizer.iterations.numpy() > 4
+    assert not loaded.progress.loaded
 
 
 def test_an_earlier_epoch_than_that_of_the_backup_is_the_one_of_the_first_start(tmp_path):
