@@ -243,6 +243,13 @@ def show_solvers(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
+def write(path: Path, rows: list[dict[str, Any]], solvers: list[dict[str, Any]]) -> None:
+    """Writes what has been measured so far."""
+    versions = {"keras": keras.__version__, "tensorflow": tf.__version__, "keras_mtl": mtl.__version__}
+    result = {"versions": versions, "cores": os.cpu_count(), "rows": rows, "solvers": solvers}
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -264,11 +271,9 @@ def main() -> None:
         for num_tasks in arguments.tasks:
             rows += measure(network, num_tasks, arguments.balancers, arguments.seconds, arguments.turns)
             keras.backend.clear_session()
+            if arguments.json:  # after each, for the whole takes an hour and more
+                write(arguments.json, rows, solvers)
     console.print(show(rows))
-    if arguments.json:
-        versions = {"keras": keras.__version__, "tensorflow": tf.__version__, "keras_mtl": mtl.__version__}
-        result = {"versions": versions, "cores": os.cpu_count(), "rows": rows, "solvers": solvers}
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

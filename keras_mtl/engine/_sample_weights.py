@@ -24,7 +24,8 @@ def weight_of_labels(task: Task, weight: Any, labels: Any) -> Any:
     """
     rank = labels.shape.rank
     # Keras forgets the rank where a step is given `(batch,)` and then `(batch, 1)`.
-    if weight.shape.rank is None or None in tuple(weight.shape)[rank:]:
+    beyond = () if weight.shape.rank is None else tuple(weight.shape)[rank:]
+    if weight.shape.rank is None or (None in beyond and {None, 1}.issuperset(beyond) and _fit(weight, labels)):
         sizes = tf.concat([tf.shape(weight), tf.ones([rank], "int32")], 0)[:rank]
         return tf.reshape(weight, tf.ensure_shape(sizes, [rank]))
     received = tuple(weight.shape)
@@ -32,11 +33,15 @@ def weight_of_labels(task: Task, weight: Any, labels: Any) -> Any:
         weight = tf.squeeze(weight, -1)
     for _ in range(rank - weight.shape.rank):
         weight = tf.expand_dims(weight, -1)
-    pairs = list(zip(weight.shape, labels.shape, strict=False))
-    if weight.shape.rank > rank or any(None not in pair and pair[0] not in (1, pair[1]) for pair in pairs):
+    if weight.shape.rank > rank or not _fit(weight, labels):
         raise ValueError(
             f"Sample weights of task {task.name!r} ({type(task).__name__}) should be one for each example, of shape "
             f"(batch,){'' if rank == 1 else f', or one for each label, of shape {tuple(labels.shape)}'}. "
             f"Received: shape {received}"
         )
     return weight
+
+
+def _fit(weight: Any, labels: Any) -> bool:
+    pairs = zip(weight.shape, labels.shape, strict=False)
+    return all(None in pair or pair[0] in (1, pair[1]) for pair in pairs)

@@ -43,7 +43,7 @@ class SummedLoss(keras.losses.Loss):
         expected = tuple(self._shape)
         if len(shape) < rank or any(None not in pair and pair[0] != pair[1] for pair in sizes):
             mend = (
-                "Return the values, without the mean over them."
+                "Return the values, without a mean or a sum over them."
                 if not shape
                 else "Where it has an argument `axis`, name the axes of one label alone."
             )

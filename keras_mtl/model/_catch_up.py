@@ -8,6 +8,8 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+from keras_mtl.model._progress import counted_steps
+
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -25,7 +27,7 @@ def put_back(model: Any) -> Iterator[None]:
     finally:
         if isinstance(model.train_function, CatchUp):
             model.train_function = model.train_function.function
-        progress.end_fit()
+        progress.end_fit(counted_steps(model))
 
 
 class CatchUp:

@@ -56,7 +56,8 @@ def order_of(arguments: dict[str, Any]) -> Order:
     x, shuffle = arguments["x"], arguments.get("shuffle", True)
     if arguments["y"] is not None:
         kind = "arrays, with shuffle='batch'" if shuffle == "batch" else f"arrays, with shuffle={bool(shuffle)}"
-        shape = np.shape(keras.tree.flatten(x)[0])
+        leaves = keras.tree.flatten(x)
+        shape = tuple(np.shape(leaves[0])) if leaves else ()
         rows = int(shape[0]) if shape and shape[0] is not None else None
         if rows is not None and arguments.get("validation_split") and arguments.get("validation_data") is None:
             rows = math.floor(rows * (1 - arguments["validation_split"]))

@@ -15,6 +15,7 @@ _KEY, _METRIC = "progress", "progress_metric_"
 # In the order of the files: what is added comes last, and older ones have the first of them alone.
 _PLACE = ("epochs", "batches", "seed", "start", "passes", "others", "ordered")
 _NUMBERS = (*_PLACE, "at_once", "taken", "size", "kind", "rows", "batch_size")
+_OF_FIT = ("deaf", "backups", "untrained", "steps")
 _MAY_BE_NONE = ("seed", "at_once", "taken", "size", "kind", "rows", "batch_size")
 
 
@@ -41,7 +42,9 @@ class Progress:
         catching_up: whether batches that were trained before are gone through again, and nothing is to be saved.
         deaf: whether files that are loaded have no say in it.
         backups: the folders whose files have a say though `fit` is at work, until its first epoch.
-        untrained: what it is to be again where `fit` ends and has trained nothing, None once it has.
+        untrained: what it is to be again where `fit` ends and has trained nothing, None once an epoch or a batch of it
+            has ended.
+        steps: what the optimizer had counted before the first epoch of `fit`, where it takes several steps at once.
     """
 
     epochs: int = 0
@@ -63,6 +66,7 @@ class Progress:
     deaf: bool = False
     backups: frozenset[Path] = frozenset()
     untrained: dict[str, Any] | None = None
+    steps: list[Any] | None = None
 
     def reset(self) -> None:
         """Sets it to the beginning of a training."""
@@ -76,16 +80,16 @@ class Progress:
         """Is told that `fit` begins, with callbacks that may load a backup of these folders."""
         self.loaded, self.deaf, self.backups = False, True, frozenset(backups)
 
-    def begin_epochs(self) -> None:
+    def begin_epochs(self, steps: list[Any] | None) -> None:
         """Is told that the first epoch is about to begin: from here on, no file has a say."""
-        self.backups = frozenset()
+        self.backups, self.steps = frozenset(), steps
 
-    def end_fit(self) -> None:
-        """Is told that `fit` has ended, in whatever way."""
+    def end_fit(self, steps: list[Any] | None) -> None:
+        """Is told that `fit` has ended, in whatever way: of several steps at once, some may have been taken."""
         self.loaded = self.catching_up = False
-        if self.untrained is not None:
+        if self.untrained is not None and self.steps in (None, steps):
             vars(self).update(self.untrained)
-        self.deaf, self.backups, self.untrained = False, frozenset(), None
+        self.deaf, self.backups, self.untrained, self.steps = False, frozenset(), None, None
 
     @contextlib.contextmanager
     def reading(self, path: Any) -> Iterator[None]:
@@ -100,7 +104,7 @@ class Progress:
 
 def _without_fit(values: Mapping[str, Any]) -> dict[str, Any]:
     """Without what is of one `fit`."""
-    return {name: value for name, value in values.items() if name not in ("deaf", "backups", "untrained")}
+    return {name: value for name, value in values.items() if name not in _OF_FIT}
 
 
 def save_progress(progress: Progress, metrics: Mapping[str, keras.Variable], store: Any) -> None:
@@ -139,6 +143,18 @@ def restore_metrics(progress: Progress, metrics: Mapping[str, keras.Variable]) -
     for name in same:
         metrics[name].assign(progress.metrics[name])
     return len(same) == len(metrics)
+
+
+def counted_steps(model: Any) -> list[Any] | None:
+    """What the optimizer counts, where some of several steps at once may be taken, and others fail.
+
+    Each step changes it, one that only gathers gradients, too, and so may one that fails: where steps are taken one by
+    one, it does not say whether one was.
+    """
+    if model.optimizer is None or model.steps_per_execution == 1:
+        return None
+    variables = model.optimizer.variables
+    return [keras.ops.convert_to_numpy(variable).tolist() for variable in variables if "int" in variable.dtype]
 
 
 def metric_variables(

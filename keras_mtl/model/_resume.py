@@ -16,7 +16,7 @@ import numpy as np
 from keras_mtl import engine
 from keras_mtl.model._catch_up import CatchUp
 from keras_mtl.model._place import Place
-from keras_mtl.model._progress import Progress, metric_variables, restore_metrics
+from keras_mtl.model._progress import Progress, counted_steps, metric_variables, restore_metrics
 
 _LOGGER = logging.getLogger(__name__)
 # Names that `keras.callbacks.BackupAndRestore` gives; tests/unit/model/test_resume.py would notice others.
@@ -85,6 +85,11 @@ class Track(keras.callbacks.Callback):
         self._folders = {Path(each.backup_dir): each for each in backups if "://" not in str(each.backup_dir)}
         self.unreadable: Path | None = None
 
+    @property
+    def folders(self) -> str:
+        """Those of the backups, for messages."""
+        return " or ".join(f"`{backup.backup_dir}`" for backup in self._backups)
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Forgets earlier trainings, and removes notes of Keras that are cut short, or without weights.
 
@@ -135,10 +140,8 @@ class Track(keras.callbacks.Callback):
         self._place.begin_epoch(progress, epoch)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes that there is an iterator over the data, and that several steps at once may fail within them."""
+        """Notes that there is an iterator over the data."""
         self._place.read()
-        if self.model.steps_per_execution > 1 and batch >= self.model.progress.batches:
-            self.model.progress.untrained = None
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the batch: of several steps at once, the last."""
@@ -152,8 +155,9 @@ class Track(keras.callbacks.Callback):
         progress = self.model.progress
         if isinstance(self.model.train_function, CatchUp) and not self.model.stop_training:
             self.model.train_function.check_end()
+        if progress.batches and not self.model.stop_training:
+            progress.untrained = None  # though all of its batches may have been trained before
         progress.epochs, progress.batches, progress.catching_up, progress.metrics = epoch + 1, 0, False, {}
-        progress.untrained = None  # though its last batches were trained before
         self._place.end_epoch(whole=not self.model.stop_training)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -189,7 +193,7 @@ class Resume(keras.callbacks.Callback):
         self._place = place
         self._track = track
         self._initial_epoch = arguments.get("initial_epoch") or 0
-        if self._initial_epoch:  # Keras would take it for an epoch 0 that is restored, too
+        if self._initial_epoch:  # Keras would take it in the place of an epoch 0 that is restored
             arguments["initial_epoch"] = 0
         self._epochs = arguments.get("epochs", 1)
         self._goes_on = goes_on
@@ -203,18 +207,19 @@ class Resume(keras.callbacks.Callback):
             if not progress.loaded:  # weights of plain Keras, say, whose epoch is in the notes alone
                 reached += [model._initial_epoch, self._track.unreadable is None]
             engine.check_same_training(model, {"the place where they go on, by the backup of each": reached})
-        progress.begin_epochs()
+        progress.begin_epochs(counted_steps(model))
         # Private, as `BackupAndRestore` does it. What it read it from is written after the weights, and may be of the
         # epoch before.
-        model._initial_epoch = progress.epochs if progress.loaded else model._initial_epoch or self._initial_epoch
-        if progress.loaded:
-            self._tell_of_earlier(progress)
-        elif self._track.unreadable is not None:
+        restored = progress.epochs if progress.loaded else model._initial_epoch
+        model._initial_epoch = self._initial_epoch if restored is None else restored
+        if not progress.loaded and self._track.unreadable is not None:
             raise ValueError(
                 f"The backup in `{self._track.unreadable.parent}` does not say which epoch it is of: its "
                 f"`{_METADATA}` was cut short, and its weights were written without a progress, by plain Keras say. "
                 "Remove the folder to begin anew, or load the weights from it and pass `initial_epoch`."
             )
+        if restored is not None:
+            self._tell_of_earlier(restored, progress.batches)
         if (progress.loaded or self._goes_on) and (progress.epochs, progress.batches) > (self._epochs, 0):
             self._stay(progress)
             return
@@ -223,12 +228,13 @@ class Resume(keras.callbacks.Callback):
             self._go_on(progress, size)
         self._place.note(progress, size)
 
-    def _tell_of_earlier(self, progress: Progress) -> None:
-        if self._initial_epoch > progress.epochs:
+    def _tell_of_earlier(self, epochs: int, batches: int) -> None:
+        if self._initial_epoch > epochs:
             warnings.warn(
-                f"The backup is of a training that has come as far as {progress.epochs} epochs and {progress.batches} "
-                f"batches, and the training goes on from there. Received: initial_epoch={self._initial_epoch}. To "
-                "begin with that epoch, remove the backup.",
+                f"The backup is of a training that has come as far as {epochs} epochs and {batches} batches: the model "
+                "has its weights now, and the training goes on from there. Received: initial_epoch="
+                f"{self._initial_epoch}. To begin with that epoch, and the weights that the model had, remove the "
+                f"folder of the backup before: {self._track.folders}.",
                 stacklevel=2,
             )
 

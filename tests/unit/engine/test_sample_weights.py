@@ -126,18 +126,29 @@ def test_other_places_are_refused():
         model.fit(x, y, sample_weight={"tags": np.ones((8, 5))}, verbose=0)
 
 
-def test_a_column_of_unknown_size():
-    """Of a data set whose elements do not say that the axis is one of 1."""
+def of_shape(shape, weights):
+    """A data set that says no more of the weights than their shape so far as this one is known."""
     x, y = two_task_data(SIZE)
-    logs = []
-    for shape, weights in ([None], WEIGHTS), ([None, None], WEIGHTS[:, None]):
-        signature = (
-            tf.TensorSpec([None, 6]),
-            {"a": tf.TensorSpec([None], "int64"), "b": tf.TensorSpec([None])},
-            {"a": tf.TensorSpec(shape), "b": tf.TensorSpec(shape)},
-        )
-        element = (x, y, {"a": weights, "b": weights})
-        data = tf.data.Dataset.from_generator(lambda element=element: iter([element]), output_signature=signature)
-        data = data.apply(tf.data.experimental.assert_cardinality(1))
-        logs.append(make().evaluate(data, verbose=0, return_dict=True))
-    assert_same(logs[1], logs[0])
+    signature = (
+        tf.TensorSpec([None, 6]),
+        {"a": tf.TensorSpec([None], "int64"), "b": tf.TensorSpec([None])},
+        {"a": tf.TensorSpec(shape), "b": tf.TensorSpec(shape)},
+    )
+    element = (x, y, {"a": weights, "b": weights})
+    data = tf.data.Dataset.from_generator(lambda: iter([element]), output_signature=signature)
+    return data.apply(tf.data.experimental.assert_cardinality(1))
+
+
+@pytest.mark.parametrize("shape", [[None, None], [None, 1, None]])
+def test_axes_of_unknown_size(shape):
+    """Of a data set whose elements do not say that the axis is one of 1."""
+    weights = WEIGHTS.reshape(-1, *[1] * (len(shape) - 1))
+    expected = make().evaluate(of_shape([None], WEIGHTS), verbose=0, return_dict=True)
+    assert_same(make().evaluate(of_shape(shape, weights), verbose=0, return_dict=True), expected)
+
+
+def test_several_columns_of_unknown_number_are_refused():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="reshape"):
+        make().evaluate(of_shape([None, None], np.ones((SIZE, 3))), verbose=0)
+    with pytest.raises(ValueError, match=r"of task 'a' .*Received: shape \(None, 3, None\)"):
+        make().evaluate(of_shape([None, 3, None], np.ones((SIZE, 3, 1))), verbose=0)

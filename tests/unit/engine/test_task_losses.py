@@ -140,5 +140,5 @@ def test_a_mean_over_the_batch_is_refused():
     x = keras.Input((3,))
     model = MultiTaskModel(x, {"a": keras.layers.Dense(1)(x)}, [tasks.Regression("a", loss=Mean())])
     model.compile("sgd")
-    with pytest.raises(ValueError, match=r"task 'a'.*values of shape \(\).*Return the values, without the mean"):
+    with pytest.raises(ValueError, match=r"task 'a'.*values of shape \(\).*Return the values, without a mean"):
         model.fit(np.ones((8, 3)), {"a": np.ones(8)}, verbose=0)

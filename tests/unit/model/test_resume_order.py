@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_mtl.model import _progress
 from tests.models import others_slow, two_task_data
@@ -89,8 +90,15 @@ def test_a_size_of_batches_that_is_not_said_is_that_of_keras(tmp_path):
     assert model.optimizer.iterations.numpy() == 2
 
 
-def test_lists_are_refused_as_by_keras(tmp_path):
-    data = arrays()
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (arrays()["x"].tolist(), "Unrecognized data type"),
+        ([tf.constant(1.0)] * 2, "same number of examples"),
+        ([], "received 0 input tensors"),
+    ],
+)
+def test_inputs_that_are_no_arrays_of_examples_are_refused_as_by_keras(x, message, tmp_path):
     backup = keras.callbacks.BackupAndRestore(tmp_path)
-    with pytest.raises(ValueError, match="Unrecognized data type"):
-        build().fit(data["x"].tolist(), data["y"], verbose=0, callbacks=[backup])
+    with pytest.raises(ValueError, match=message):
+        build().fit(x, arrays()["y"], verbose=0, callbacks=[backup])

@@ -4,8 +4,9 @@ import keras
 import pytest
 import tensorflow as tf
 
-from tests.models import others_slow, two_task_data
-from tests.unit.model._resuming import StopAt, StoppedError, arrays, build, check_same, dataset, train
+from keras_mtl.model import _stored_model
+from tests.models import largest_difference, others_slow, two_task_data
+from tests.unit.model._resuming import RUNS_OUT, StopAt, StoppedError, arrays, build, check_same, dataset, train
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_a_backup_goes_before_a_later_epoch_to_begin_with(batch, tmp_path):
     model = build()
     backup = keras.callbacks.BackupAndRestore(tmp_path, save_freq=1)
     reached = f"{batch // 6} epochs and {(batch - 1) % 5} batches"
-    with pytest.warns(UserWarning, match=f"as far as {reached}, and the training goes on from there.*=2. To begin"):
+    with pytest.warns(UserWarning, match=f"as far as {reached}: the model has its .*=2. To begin .*: `{tmp_path}`"):
         history = model.fit(**arrays(), initial_epoch=2, epochs=4, verbose=0, callbacks=[backup])
     assert history.epoch == list(range(batch // 6, 4))
     assert model.optimizer.iterations.numpy() == 20
@@ -137,14 +138,14 @@ def test_a_checkpoint_may_be_further_on_than_the_backup(tmp_path):
 
     with pytest.raises(StoppedError):
         script(StopAt(batch=6))
-    with pytest.warns(UserWarning, match="as far as 0 epochs and 3 batches, and the training goes on from there"):
+    with pytest.warns(UserWarning, match="as far as 0 epochs and 3 batches: the model"):
         found = script()
     assert found[0].optimizer.iterations.numpy() == 10
     check_same(found, train(arrays(), tmp_path / "undisturbed", epochs=2))
 
 
-class EndsBefore(keras.callbacks.Callback):
-    """Stops a training at the end of an epoch."""
+class RaisesAtEpochEnd(keras.callbacks.Callback):
+    """Raises at the end of an epoch, before the callbacks after it."""
 
     def __init__(self, epoch):
         super().__init__()
@@ -157,7 +158,7 @@ class EndsBefore(keras.callbacks.Callback):
 
 def test_an_epoch_that_is_only_caught_up_has_ended(tmp_path):
     with pytest.raises(StoppedError):
-        train(arrays(), tmp_path / "backup", EndsBefore(1), save_freq=5, epochs=2)
+        train(arrays(), tmp_path / "backup", RaisesAtEpochEnd(1), save_freq=5, epochs=2)
     model, _ = train(arrays(), tmp_path / "backup", save_freq=5, epochs=2)
     assert model.optimizer.iterations.numpy() == 10
     assert (model.progress.epochs, model.progress.batches) == (2, 0)
@@ -180,6 +181,61 @@ def test_steps_at_once_of_which_the_first_were_taken_are_no_place_to_go_on(tmp_p
         loaded.fit(data, initial_epoch=1, epochs=2, verbose=0)
     assert loaded.optimizer.iterations.numpy() > 4
     assert not loaded.progress.loaded
+
+
+@pytest.mark.parametrize("accumulated", others_slow([None, 3], [None]))
+def test_several_steps_at_once_that_failed_before_the_first_leave_the_place(accumulated, tmp_path):
+    """By weights of wrong axes, by data that were used up, and by a callback."""
+
+    def compiled():
+        model = build()
+        optimizer = keras.optimizers.Adam(0.01, gradient_accumulation_steps=accumulated)
+        model.compile(optimizer, balancer="dwa", steps_per_execution=2)
+        return model
+
+    def stream():
+        return dataset(32).repeat()
+
+    compiled().fit(
+        stream(), steps_per_epoch=4, verbose=0, callbacks=[keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")]
+    )
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    goes_on = {"steps_per_epoch": 4, "initial_epoch": 1, "epochs": 2, "verbose": 0}
+    with pytest.raises(ValueError, match="Sample weights of task 'a'"):
+        loaded.fit(stream().map(lambda x, y: (x, y, {"a": tf.ones([8, 3])})), **goes_on)
+    with pytest.raises(ValueError, match="read past as many batches of them: 4. Received: 3"):
+        loaded.fit((batch for batch in dataset(24)), **goes_on)
+    with pytest.raises(StoppedError):
+        loaded.fit(stream(), **goes_on, callbacks=[Raises(0)])
+    assert (loaded.progress.epochs, loaded.progress.batches, loaded.progress.loaded) == (1, 0, True)
+    loaded.fit(stream(), **goes_on)
+    expected = compiled()
+    expected.fit(stream(), steps_per_epoch=4, epochs=2, verbose=0)
+    assert largest_difference(loaded, expected) <= 1e-6
+
+
+@RUNS_OUT
+def test_data_without_a_batch_leave_the_place(tmp_path):
+    model = build()
+    model.fit(dataset(), verbose=0, callbacks=[keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")])
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    loaded.fit(dataset().filter(lambda x, y: False), initial_epoch=1, epochs=3, verbose=0)
+    assert (loaded.progress.epochs, loaded.progress.batches, loaded.progress.loaded) == (1, 0, True)
+
+
+@pytest.mark.parametrize(("save_freq", "stop"), [(1, StopAt(batch=4)), ("epoch", StopAt(epoch=1))])
+def test_a_backup_of_plain_weights_takes_precedence_over_a_later_epoch_too(save_freq, stop, tmp_path, monkeypatch):
+    """As plain Keras writes it: its epoch is in the notes of Keras alone."""
+    with monkeypatch.context() as plain:
+        plain.setattr(_stored_model, "save_progress", lambda *_: None)
+        with pytest.raises(StoppedError):
+            train(arrays(), tmp_path, stop, save_freq=save_freq)
+    model = build()
+    backup = keras.callbacks.BackupAndRestore(tmp_path)
+    reached = 0 if save_freq == 1 else 1
+    with pytest.warns(UserWarning, match=f"as far as {reached} epochs and 0 batches: the model .*=2. To begin"):
+        history = model.fit(**arrays(), initial_epoch=2, epochs=3, verbose=0, callbacks=[backup])
+    assert history.epoch == list(range(reached, 3))
 
 
 def test_an_earlier_epoch_than_that_of_the_backup_is_the_one_of_the_first_start(tmp_path):
