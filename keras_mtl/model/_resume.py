@@ -155,7 +155,7 @@ class Track(keras.callbacks.Callback):
         progress = self.model.progress
         if isinstance(self.model.train_function, CatchUp) and not self.model.stop_training:
             self.model.train_function.check_end()
-        if progress.batches and not self.model.stop_training:
+        if progress.batches:
             progress.untrained = None  # though all of its batches may have been trained before
         progress.epochs, progress.batches, progress.catching_up, progress.metrics = epoch + 1, 0, False, {}
         self._place.end_epoch(whole=not self.model.stop_training)
@@ -210,7 +210,8 @@ class Resume(keras.callbacks.Callback):
         progress.begin_epochs(counted_steps(model))
         # Private, as `BackupAndRestore` does it. What it read it from is written after the weights, and may be of the
         # epoch before.
-        restored = progress.epochs if progress.loaded else model._initial_epoch
+        # An epoch 0 in those notes may be one within any other epoch, too, with which a process began.
+        restored = progress.epochs if progress.loaded else model._initial_epoch or None
         model._initial_epoch = self._initial_epoch if restored is None else restored
         if not progress.loaded and self._track.unreadable is not None:
             raise ValueError(

@@ -1,5 +1,7 @@
 """What `fit` leaves where it trains nothing, and which files and arguments have a say in how far a training is."""
 
+import contextlib
+
 import keras
 import pytest
 import tensorflow as tf
@@ -168,9 +170,12 @@ def test_an_epoch_that_is_only_caught_up_has_ended(tmp_path):
     check_same((found, logs), train(arrays(), tmp_path / "undisturbed", epochs=3))
 
 
-def test_steps_at_once_of_which_the_first_were_taken_are_no_place_to_go_on(tmp_path):
+@pytest.mark.parametrize("accumulated", others_slow([None, 20], [None]))
+def test_steps_at_once_of_which_the_first_were_taken_are_no_place_to_go_on(accumulated, tmp_path):
     """With a label in the last of four batches that no task admits."""
-    model = build(steps_per_execution=4)
+    model = build()
+    optimizer = keras.optimizers.Adam(0.01, gradient_accumulation_steps=accumulated)
+    model.compile(optimizer, balancer="dwa", steps_per_execution=4)
     save = keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")
     model.fit(dataset(32), verbose=0, callbacks=[save])
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -179,7 +184,7 @@ def test_steps_at_once_of_which_the_first_were_taken_are_no_place_to_go_on(tmp_p
     data = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
     with pytest.raises(ValueError, match="'a'"):
         loaded.fit(data, initial_epoch=1, epochs=2, verbose=0)
-    assert loaded.optimizer.iterations.numpy() > 4
+    assert int(loaded.optimizer.variables[0]) > 4
     assert not loaded.progress.loaded
 
 
@@ -219,23 +224,23 @@ def test_data_without_a_batch_leave_the_place(tmp_path):
     model = build()
     model.fit(dataset(), verbose=0, callbacks=[keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")])
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    loaded.fit(dataset().filter(lambda x, y: False), initial_epoch=1, epochs=3, verbose=0)
+    loaded.fit(dataset().filter(lambda x, y: False), initial_epoch=1, epochs=3, verbose=0, validation_data=dataset())
     assert (loaded.progress.epochs, loaded.progress.batches, loaded.progress.loaded) == (1, 0, True)
 
 
-@pytest.mark.parametrize(("save_freq", "stop"), [(1, StopAt(batch=4)), ("epoch", StopAt(epoch=1))])
-def test_a_backup_of_plain_weights_takes_precedence_over_a_later_epoch_too(save_freq, stop, tmp_path, monkeypatch):
-    """As plain Keras writes it: its epoch is in the notes of Keras alone."""
+@pytest.mark.parametrize(("save_freq", "stop", "begin"), [(1, StopAt(batch=4), 2), ("epoch", StopAt(epoch=1), 1)])
+def test_a_backup_of_plain_weights_takes_precedence_too(save_freq, stop, begin, tmp_path, monkeypatch):
+    """As plain Keras writes it: its epoch is in the notes of Keras alone, and not in those within a first epoch."""
     with monkeypatch.context() as plain:
         plain.setattr(_stored_model, "save_progress", lambda *_: None)
         with pytest.raises(StoppedError):
             train(arrays(), tmp_path, stop, save_freq=save_freq)
     model = build()
     backup = keras.callbacks.BackupAndRestore(tmp_path)
-    reached = 0 if save_freq == 1 else 1
-    with pytest.warns(UserWarning, match=f"as far as {reached} epochs and 0 batches: the model .*=2. To begin"):
+    said = pytest.warns(UserWarning, match="as far as 1 epochs and 0 batches: the model .*=2. To begin")
+    with contextlib.nullcontext() if begin == 2 else said:
         history = model.fit(**arrays(), initial_epoch=2, epochs=3, verbose=0, callbacks=[backup])
-    assert history.epoch == list(range(reached, 3))
+    assert history.epoch == list(range(begin, 3))
 
 
 def test_an_earlier_epoch_than_that_of_the_backup_is_the_one_of_the_first_start(tmp_path):

@@ -134,7 +134,7 @@ def test_a_callback_may_stop_a_training_among_batches_that_were_trained_before(t
     model, history = train(arrays(), tmp_path, Ends(), save_freq=1)
     assert len(history["loss"]) == 1
     assert model.optimizer.iterations.numpy() == 4
-    assert (model.progress.epochs, model.progress.batches, model.progress.loaded) == (0, 4, True)
+    assert (model.progress.epochs, model.progress.batches, model.progress.loaded) == (1, 0, False)
 
 
 @RUNS_OUT
