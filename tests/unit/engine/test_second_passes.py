@@ -176,7 +176,7 @@ def test_with_a_gradient_balancer_it_looks_ahead_in_the_shared_part_too():
         model.compile(keras.optimizers.SGD(0.1), balancer=balancer)
         model.fit(three_task_data(200), epochs=2, verbose=0, **second_stream("auto_lambda"))
         found.append(np.concatenate([np.ravel(variable) for variable in model.loss_balancer.variables]))
-    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-3)  # central differences in float32
 
 
 @pytest.mark.parametrize("balancer", [Ahead(), [Ahead(), "sum"]], ids=["losses", "gradients"])
