@@ -25,8 +25,7 @@ class EpochEnd(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Hands on the training losses of the epoch. One of exactly 0 is that of a task without a label."""
-        names = [f"{task}_loss" for task in self._tasks]
-        if logs is None or not logs.keys() >= set(names):
+        if logs is None or "loss" not in logs:
             return  # data without a batch, of which Keras warns
-        losses = np.asarray([logs[name] for name in names], self._balancer.compute_dtype)
+        losses = np.asarray([logs[f"{task}_loss"] for task in self._tasks], self._balancer.compute_dtype)
         self._balancer.on_epoch_end(losses, np.isfinite(losses) & (losses != 0))
